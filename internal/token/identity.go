@@ -1,0 +1,199 @@
+package token
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxSubject is the longest "sub" in bytes (OpenID Connect Core 1.0, section 2).
+const maxSubject = 255
+
+// Identity is what a valid token says. It is shared by all requests with the
+// token and must not be changed.
+type Identity struct {
+	// Issuer and Subject together are the user; neither is without the other.
+	Issuer, Subject string
+	// Session names the session that an elevation is bound to: "sid:" and a
+	// hash of client and sid where the token has a sid, else "token:" and a
+	// hash of the token itself.
+	Session string
+	// Audience is the claim "aud".
+	Audience []string
+	// Scopes is the claim "scope", else "scp".
+	Scopes []string
+	// AuthTime is the claim "auth_time". Zero: absent, not a number, or
+	// further in the future than clocks differ; it then proves nothing.
+	AuthTime time.Time
+	// ACR is the claim "acr"; empty unless it is a string.
+	ACR string
+	// AMR is the claim "amr" (RFC 8176); nil unless it is an array of strings.
+	AMR []string
+	// Email is the claim "email"; empty unless it is a string.
+	Email string
+	// EmailVerified is the claim "email_verified"; nil unless it is a boolean.
+	EmailVerified *bool
+	// Name is the claim "name"; empty unless it is a string.
+	Name string
+	// Groups are the user's groups, without those that are empty or have a
+	// comma in the name; nil where the claim is absent or of another shape.
+	Groups []string
+	// Expiry is the claim "exp", without leeway.
+	Expiry time.Time
+	// Leeway is the issuer's clock skew, for whoever judges AuthTime.
+	Leeway time.Duration
+	// Claims are all claims. Numbers are json.Number.
+	Claims map[string]any
+}
+
+// HasScopes reports whether the token has all the scopes.
+func (i *Identity) HasScopes(want ...string) bool {
+	for _, s := range want {
+		if !slices.Contains(i.Scopes, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// HasAudience reports whether the token is meant for one of those given.
+func (i *Identity) HasAudience(anyOf []string) bool {
+	return slices.ContainsFunc(anyOf, func(a string) bool { return slices.Contains(i.Audience, a) })
+}
+
+// newIdentity reads the claims of a token that was proved genuine, and holds
+// them to what the issuer's configuration and the clock demand.
+func newIdentity(c claims, i *Issuer, raw string, now time.Time) (*Identity, error) {
+	expiry, err := c.checkTimes(now, i.ClockSkew)
+	if err != nil {
+		return nil, err
+	}
+	id := &Identity{
+		Issuer:  i.URL,
+		Session: sessionOf(c, raw),
+		Scopes:  c.scopes(),
+		ACR:     c.text("acr"),
+		AMR:     c.texts("amr"),
+		Email:   c.text("email"),
+		Name:    c.text("name"),
+		Expiry:  expiry,
+		Leeway:  i.ClockSkew,
+		Claims:  c,
+	}
+	if id.Subject, err = c.subject(); err != nil {
+		return nil, err
+	}
+	if id.Audience = c.textOrTexts("aud"); !id.HasAudience(i.Audience) {
+		return nil, invalid("made for another audience")
+	}
+	if verified, ok := c["email_verified"].(bool); ok {
+		id.EmailVerified = &verified
+	}
+	if at, ok := c.time("auth_time"); ok && !at.After(now.Add(i.ClockSkew)) {
+		id.AuthTime = at
+	}
+	id.Groups = groupsOf(c, i.GroupsClaim)
+	// These become request headers, where a control character could end one
+	// and begin another.
+	for _, s := range slices.Concat([]string{id.Email, id.Name}, id.AMR, id.Groups) {
+		if strings.ContainsFunc(s, unicode.IsControl) {
+			return nil, invalid("control character in a claim")
+		}
+	}
+	return id, nil
+}
+
+// checkLinkedIdentity holds a token to the issuer's linked_identity.
+func checkLinkedIdentity(id *Identity, i *Issuer) error {
+	if i.LinkedIdentity == "" {
+		return nil
+	}
+	switch v := claims(id.Claims).lookup(i.LinkedIdentity).(type) {
+	case string:
+		if strings.TrimSpace(v) != "" {
+			return nil
+		}
+	case []any:
+		if len(v) > 0 {
+			return nil
+		}
+	case map[string]any:
+		if len(v) > 0 {
+			return nil
+		}
+	}
+	return ErrNoLinkedIdentity
+}
+
+// subject returns the claim "sub". What two readers could take for different
+// users is refused: bytes that were no text and white space that a header
+// loses on its way.
+func (c claims) subject() (string, error) {
+	sub, ok := c["sub"].(string)
+	switch {
+	case !ok || sub == "":
+		return "", invalid("no subject")
+	case len(sub) > maxSubject:
+		return "", invalid("subject is too long")
+	case strings.ContainsFunc(sub, unicode.IsControl),
+		strings.ContainsRune(sub, utf8.RuneError),
+		strings.TrimSpace(sub) != sub:
+		return "", invalid("subject is malformed")
+	}
+	return sub, nil
+}
+
+// scopes returns "scope" (RFC 8693, section 4.2), or "scp" where it is absent.
+func (c claims) scopes() []string {
+	name := "scope"
+	if c[name] == nil {
+		name = "scp"
+	}
+	if s, ok := c[name].(string); ok {
+		return strings.Fields(s)
+	}
+	return c.texts(name)
+}
+
+func groupsOf(c claims, name string) []string {
+	if name == "" {
+		return nil
+	}
+	var groups []string
+	for _, g := range textOrTexts(c.lookup(name)) {
+		if g != "" && !strings.Contains(g, ",") {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// sessionOf names the session of a token. The prefixes keep the kinds apart,
+// the lengths keep client and sid apart: a client must not reach the session of
+// another by choosing names.
+func sessionOf(c claims, raw string) string {
+	sid := c.text("sid")
+	if sid == "" {
+		return "token:" + hash64([]byte(raw))
+	}
+	client := c.text("azp")
+	if client == "" {
+		client = c.text("client_id")
+	}
+	var b []byte
+	for _, s := range []string{client, sid} {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return "sid:" + hash64(b)
+}
+
+func hash64(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
