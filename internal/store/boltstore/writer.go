@@ -1,0 +1,151 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+const (
+	// maxBatch bounds the steps of one transaction.
+	maxBatch = 256
+	// sweepPerStep is how many other records each step looks at. As a step adds
+	// one record at most, those that have expired stay a small part of the file.
+	sweepPerStep = 8
+)
+
+// writer runs all steps, in the order in which they come. While one transaction
+// goes to disk, the next ones gather: so a lone step does not wait for others,
+// and many share the cost of the disk.
+//
+// bbolt's own Batch waits a fixed time for others, and runs a step again if
+// another one fails.
+type writer struct {
+	db    *bbolt.DB
+	steps chan *step
+
+	closeOnce sync.Once
+	closing   chan struct{}
+	closed    chan struct{}
+	closeErr  error // set before closed
+
+	swept []byte // the key up to which the last sweep came
+}
+
+// step is something to do in a transaction. If it fails, it must have written
+// nothing: the others of its transaction are kept.
+type step struct {
+	run  func(*bbolt.Tx) error
+	now  store.Instant // zero: not a step on a record
+	err  error
+	done chan struct{} // closed when err is set
+}
+
+func startWriter(db *bbolt.DB) *writer {
+	w := &writer{
+		db:      db,
+		steps:   make(chan *step),
+		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+	go w.loop()
+	return w
+}
+
+// do runs a step and waits until it is on disk. If ctx ends before, the step
+// may happen all the same.
+func (w *writer) do(ctx context.Context, now store.Instant, run func(*bbolt.Tx) error) error {
+	s := &step{run: run, now: now, done: make(chan struct{})}
+	select {
+	case w.steps <- s:
+	case <-w.closing:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *writer) close() error {
+	w.closeOnce.Do(func() { close(w.closing) })
+	<-w.closed
+	return w.closeErr
+}
+
+func (w *writer) loop() {
+	defer close(w.closed)
+	for {
+		select {
+		case s := <-w.steps:
+			w.commit(w.gather(s))
+		case <-w.closing:
+			w.closeErr = w.db.Close()
+			return
+		}
+	}
+}
+
+// gather returns the step with all those that wait already.
+func (w *writer) gather(first *step) []*step {
+	batch := []*step{first}
+	for len(batch) < maxBatch {
+		select {
+		case s := <-w.steps:
+			batch = append(batch, s)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (w *writer) commit(batch []*step) {
+	err := unpanicked(func() error {
+		return w.db.Update(func(tx *bbolt.Tx) error {
+			var now store.Instant
+			for _, s := range batch {
+				s.err = s.run(tx)
+				now = max(now, s.now)
+			}
+			return w.sweep(tx, now, sweepPerStep*len(batch))
+		})
+	})
+	for _, s := range batch {
+		if err != nil {
+			s.err = closedError(err)
+		}
+		close(s.done)
+	}
+}
+
+// sweep deletes what has expired of the next records, as many as count, from
+// where the last sweep ended.
+func (w *writer) sweep(tx *bbolt.Tx, now store.Instant, count int) error {
+	bucket := tx.Bucket(records)
+	cursor := bucket.Cursor()
+	var expired [][]byte
+	key, value := cursor.Seek(w.swept)
+	for ; key != nil && count > 0; key, value = cursor.Next() {
+		count--
+		// A corrupt record stays: that its subject is refused is what it is for.
+		if r, err := decode(value); err == nil && r.Expires() <= now {
+			expired = append(expired, bytes.Clone(key))
+		}
+	}
+	w.swept = bytes.Clone(key) // nil at the end: from the start
+	for _, key := range expired {
+		if err := bucket.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

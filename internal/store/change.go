@@ -1,0 +1,304 @@
+package store
+
+// Change is one atomic step on a record. Its conditions are judged first; if
+// one does not hold, nothing at all is changed. Fields that are not set do
+// nothing.
+type Change struct {
+	Now Instant `json:"now"`
+
+	// Conditions.
+
+	// Spend is the one-time password that the change is made for.
+	Spend *Spend `json:"spend,omitempty"`
+	// SpendElevation takes an elevation that no request has used yet.
+	SpendElevation *ElevationSpend `json:"spendElevation,omitempty"`
+	// FirstFactor asks that the subject has no confirmed factor, and signed in
+	// at the given instant: since it was last revoked.
+	FirstFactor Instant `json:"firstFactor,omitempty"`
+	// Enrolment asks for what managing factors takes.
+	Enrolment *EnrolmentRule `json:"enrolment,omitempty"`
+
+	// Effects.
+
+	Settle        *Settlement    `json:"settle,omitempty"`
+	Elevate       *Elevation     `json:"elevate,omitempty"`
+	PutCode       *NewCode       `json:"putCode,omitempty"`
+	AddFactor     *NewFactor     `json:"addFactor,omitempty"`
+	RemoveFactor  *OldFactor     `json:"removeFactor,omitempty"`
+	SetCredential *NewCredential `json:"setCredential,omitempty"`
+	// Unlock ends all locks and lets all counters start anew.
+	Unlock bool `json:"unlock,omitempty"`
+	// Revoke ends all elevations, and is remembered until the given instant.
+	Revoke Instant `json:"revoke,omitempty"`
+	// Reset removes factors, elevations and codes, and all counters start anew.
+	Reset bool `json:"reset,omitempty"`
+}
+
+// Spend names the one-time password that a change uses up: a code on demand,
+// or a time step of a factor.
+type Spend struct {
+	// Type and MAC of a code. It must be live still, and is deleted.
+	Type string `json:"type,omitempty"`
+	MAC  []byte `json:"mac,omitempty"`
+	// Factor and Step. The step must be greater than the last one accepted,
+	// which it replaces.
+	Factor string `json:"factor,omitempty"`
+	Step   int64  `json:"step,omitempty"`
+}
+
+// ElevationSpend takes the newest unspent elevation of a session.
+type ElevationSpend struct {
+	Session string `json:"session"`
+	// Types that are accepted, as the keys of a set.
+	Types     map[string]bool `json:"types"`
+	NotBefore Instant         `json:"notBefore"`
+}
+
+// EnrolmentRule is what a session must have proved to manage factors: once a
+// subject has factors, one of them, so that a stolen token or password alone
+// neither adds nor removes one.
+type EnrolmentRule struct {
+	Session string `json:"session"`
+	// NotBefore is how old the session's elevation may be.
+	NotBefore Instant `json:"notBefore"`
+	// SignedIn is when the user signed in, if that is recent, else zero. It is
+	// enough for a subject without factors, unless it was revoked since.
+	SignedIn Instant `json:"signedIn,omitempty"`
+}
+
+// NewCode is a code to keep in the place of the subject's older one of the type.
+type NewCode struct {
+	Type string `json:"type"`
+	Code
+}
+
+// NewFactor is a factor to add.
+type NewFactor struct {
+	ID string `json:"id"`
+	Factor
+	// Most is how many factors of the type a subject may have. At the limit,
+	// the one longest unused makes room.
+	Most int `json:"most"`
+}
+
+// OldFactor is a factor to remove.
+type OldFactor struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+}
+
+// NewCredential is the sealed hash of a PIN or a password.
+type NewCredential struct {
+	Kind string `json:"kind"`
+	Hash []byte `json:"hash"`
+}
+
+// Refusal is the condition of a [Change] that did not hold.
+type Refusal string
+
+// The refusals, in the order in which they are judged.
+const (
+	RefusedEnrolment   Refusal = "enrolment"    // a factor, or a recent sign-in, must be proved first
+	RefusedNotFound    Refusal = "not-found"    // there is no factor of that id and type
+	RefusedIDInUse     Refusal = "id-in-use"    // there is a factor of that id
+	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired
+	RefusedNoElevation Refusal = "no-elevation" // no unspent elevation is recent enough
+)
+
+// Outcome is the answer to a [Change].
+type Outcome struct {
+	// Refused is empty if the change was made.
+	Refused Refusal `json:"refused,omitempty"`
+	// Spent is the elevation that SpendElevation took.
+	Spent *Elevation `json:"spent,omitempty"`
+	// Replaced is the id of the factor that made room for another.
+	Replaced string `json:"replaced,omitempty"`
+
+	// Record is the subject's record after the step.
+	Record *Record `json:"record"`
+}
+
+// MaxElevations is how many elevations a record holds. Each takes a right
+// one-time password, so that only a subject who proves hundreds from ever new
+// sessions loses its oldest.
+const MaxElevations = 128
+
+// Apply makes a change, or refuses it as a whole. It is the one place where a
+// one-time password is spent.
+func (r *Record) Apply(c Change) *Outcome {
+	r.Prune(c.Now)
+	r.initialize()
+	o := &Outcome{Record: r}
+	if o.Refused = r.judge(c); o.Refused != "" {
+		return o
+	}
+
+	if c.Spend != nil {
+		r.spend(*c.Spend, c.Now)
+	}
+	if c.SpendElevation != nil {
+		key, _ := r.unspent(*c.SpendElevation)
+		e := r.Elevations[key]
+		e.Spent = true
+		r.Elevations[key] = e
+		o.Spent = &e
+	}
+	if c.Settle != nil {
+		r.settle(*c.Settle, c.Now)
+	}
+	if c.Elevate != nil {
+		r.elevate(*c.Elevate)
+	}
+	if c.PutCode != nil {
+		r.Codes[c.PutCode.Type] = c.PutCode.Code
+	}
+	if c.AddFactor != nil {
+		o.Replaced = r.makeRoom(c.AddFactor.Type, c.AddFactor.Most)
+		r.Factors[c.AddFactor.ID] = c.AddFactor.Factor
+	}
+	if c.RemoveFactor != nil {
+		r.removeFactor(c.RemoveFactor.ID)
+	}
+	if c.SetCredential != nil {
+		r.Credentials[c.SetCredential.Kind] = c.SetCredential.Hash
+	}
+	if c.Unlock || c.Reset {
+		for name, counter := range r.Counters {
+			r.Counters[name] = Counter{Row: counter.Row + 1}
+		}
+	}
+	if c.Revoke != 0 {
+		clear(r.Elevations)
+		r.RevokedAt, r.RevokedUntil = c.Now, c.Revoke
+	}
+	if c.Reset {
+		clear(r.Factors)
+		clear(r.Elevations)
+		clear(r.Codes)
+	}
+	return o
+}
+
+func (r *Record) judge(c Change) Refusal {
+	if c.FirstFactor != 0 && (r.HasConfirmedFactor("") || c.FirstFactor <= r.RevokedAt) {
+		return RefusedEnrolment
+	}
+	if c.Enrolment != nil && !r.mayEnrol(*c.Enrolment) {
+		return RefusedEnrolment
+	}
+	if c.RemoveFactor != nil {
+		if f, exists := r.Factors[c.RemoveFactor.ID]; !exists || f.Type != c.RemoveFactor.Type {
+			return RefusedNotFound
+		}
+	}
+	if c.AddFactor != nil {
+		if _, exists := r.Factors[c.AddFactor.ID]; exists {
+			return RefusedIDInUse
+		}
+	}
+	if c.Spend != nil && !r.spendable(*c.Spend) {
+		return RefusedSpent
+	}
+	if c.SpendElevation != nil {
+		if _, found := r.unspent(*c.SpendElevation); !found {
+			return RefusedNoElevation
+		}
+	}
+	return ""
+}
+
+// mayEnrol is the enrolment rule: a subject with an authenticator proves it, one
+// with device factors alone one of those; a recovery code stands for either.
+func (r *Record) mayEnrol(rule EnrolmentRule) bool {
+	proof := "totp"
+	switch {
+	case !r.HasConfirmedFactor(""):
+		return rule.SignedIn > r.RevokedAt
+	case !r.HasConfirmedFactor("totp"):
+		proof = "device-totp"
+	}
+	e, found := r.Newest(rule.Session, []string{proof, "recovery"})
+	return found && e.At >= rule.NotBefore
+}
+
+func (r *Record) spendable(s Spend) bool {
+	if s.Factor != "" {
+		f, exists := r.Factors[s.Factor]
+		return exists && s.Step > f.LastStep
+	}
+	c, exists := r.Codes[s.Type]
+	return exists && string(c.MAC) == string(s.MAC) // both from the store: nothing to time
+}
+
+func (r *Record) spend(s Spend, now Instant) {
+	if s.Factor != "" {
+		f := r.Factors[s.Factor]
+		f.LastStep, f.LastUsedAt = s.Step, now
+		r.Factors[s.Factor] = f
+		return
+	}
+	delete(r.Codes, s.Type)
+}
+
+func (r *Record) unspent(s ElevationSpend) (newest string, found bool) {
+	for t := range s.Types {
+		key := ElevationKey(s.Session, t)
+		e, exists := r.Elevations[key]
+		if !exists || e.Spent || e.At < s.NotBefore {
+			continue
+		}
+		// Of two that are equally new the one with the lesser key is taken,
+		// so that every storage takes the same.
+		if n := r.Elevations[newest]; !found || e.At > n.At || (e.At == n.At && key < newest) {
+			newest, found = key, true
+		}
+	}
+	return newest, found
+}
+
+func (r *Record) elevate(e Elevation) {
+	key := ElevationKey(e.Session, e.Type)
+	if _, exists := r.Elevations[key]; !exists && len(r.Elevations) >= MaxElevations {
+		oldest := ""
+		for k, o := range r.Elevations {
+			if n := r.Elevations[oldest]; oldest == "" || o.At < n.At || (o.At == n.At && k < oldest) {
+				oldest = k
+			}
+		}
+		delete(r.Elevations, oldest)
+	}
+	r.Elevations[key] = e
+}
+
+// makeRoom removes the factor of the type that is longest unused, where as many
+// are there as may be, and returns its id.
+func (r *Record) makeRoom(factorType string, most int) (removed string) {
+	count := 0
+	for id, f := range r.Factors {
+		if f.Type != factorType {
+			continue
+		}
+		count++
+		if n := r.Factors[removed]; removed == "" || f.usedAt() < n.usedAt() || (f.usedAt() == n.usedAt() && id < removed) {
+			removed = id
+		}
+	}
+	if removed == "" || count < most {
+		return ""
+	}
+	r.removeFactor(removed)
+	return removed
+}
+
+// usedAt is when the factor was used last, or made if it never was.
+func (f Factor) usedAt() Instant { return max(f.LastUsedAt, f.CreatedAt) }
+
+// removeFactor removes a factor and the elevations that it made.
+func (r *Record) removeFactor(id string) {
+	delete(r.Factors, id)
+	for key, e := range r.Elevations {
+		if e.Factor == id {
+			delete(r.Elevations, key)
+		}
+	}
+}

@@ -1,0 +1,436 @@
+-- The steps of package store, run inside Redis: the twin of record.go,
+-- attempt.go and change.go. Functions have the names that they have there, and
+-- the same order; a rule that is changed in one place is changed in both.
+-- Package storetest compares the two.
+--
+-- KEYS[1]  the record's key
+-- ARGV[1]  "pay" or "apply"
+-- ARGV[2]  the Attempt or Change, as JSON
+-- Answer:  the Payment or Outcome, and the record after the step, as JSON
+--
+-- What Lua does differently, and where it matters here:
+--  * Numbers are doubles, which cjson writes with 14 digits: enough for
+--    milliseconds until the year 5138.
+--  * JSON's null is a value of its own, and true in a condition: decode drops it.
+--  * An empty array and an empty object are the same: records have objects only.
+--  * < on strings follows the server's locale: less compares bytes, as Go does.
+
+local never = math.huge
+local maxElevations = 128
+
+local function decode(text)
+  local function dropNulls(t)
+    for key, value in pairs(t) do
+      if value == cjson.null then
+        t[key] = nil
+      elseif type(value) == 'table' then
+        dropNulls(value)
+      end
+    end
+    return t
+  end
+  return dropNulls(cjson.decode(text))
+end
+
+local function less(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then
+      return x < y
+    end
+  end
+  return #a < #b
+end
+
+-- record.go
+
+local Record = {}
+
+-- The types of what a record holds.
+local counter = { wrong = 'number', total = 'number', locks = 'number', lockedUntil = 'number', row = 'number' }
+local code = { mac = 'string', expires = 'number' }
+local factor = {
+  type = 'string', name = 'string', secret = 'string', digits = 'number', period = 'number', algorithm = 'string',
+  createdAt = 'number', lastUsedAt = 'number', confirmed = 'boolean', lastStep = 'number',
+}
+local elevation = {
+  session = 'string', type = 'string', at = 'number', factor = 'string', spent = 'boolean', expires = 'number',
+}
+local sections = {
+  counters = counter, codes = code, factors = factor, credentials = 'string', elevations = elevation,
+}
+
+-- check raises an error at what is not as it should be: Lua would not always
+-- mind, since even a string can be indexed.
+local function check(value, shape)
+  if type(shape) == 'string' then
+    assert(type(value) == shape, 'wrong type')
+    return
+  end
+  assert(type(value) == 'table', 'wrong type')
+  for field, expected in pairs(shape) do
+    if value[field] ~= nil then
+      check(value[field], expected)
+    end
+  end
+end
+
+function Record.check(r)
+  check(r, { key = 'string', revokedAt = 'number', revokedUntil = 'number' })
+  for section, shape in pairs(sections) do
+    for _, entry in pairs(r[section] or {}) do
+      check(entry, shape)
+    end
+  end
+end
+
+local function elevationKey(session, otpType)
+  return otpType .. ' ' .. session
+end
+
+function Record.hasConfirmedFactor(r, otpType)
+  for _, f in pairs(r.factors) do
+    if f.confirmed and (otpType == '' or f.type == otpType) then
+      return true
+    end
+  end
+  return false
+end
+
+function Record.newest(r, session, types)
+  local newest
+  for _, t in ipairs(types) do
+    local e = r.elevations[elevationKey(session, t)]
+    if e and (not newest or e.at > newest.at) then
+      newest = e
+    end
+  end
+  return newest
+end
+
+function Record.prune(r, now)
+  for otpType, c in pairs(r.codes or {}) do
+    if c.expires <= now then
+      r.codes[otpType] = nil
+    end
+  end
+  for key, e in pairs(r.elevations or {}) do
+    if e.expires <= now then
+      r.elevations[key] = nil
+    end
+  end
+  if (r.revokedUntil or 0) <= now then
+    r.revokedAt, r.revokedUntil = nil, nil
+  end
+  if Record.expires(r) <= now then
+    for field in pairs(r) do
+      r[field] = nil
+    end
+  end
+end
+
+function Record.expires(r)
+  if next(r.factors or {}) or next(r.credentials or {}) then
+    return never
+  end
+  local last = r.revokedUntil or 0
+  for _, c in pairs(r.counters or {}) do
+    if (c.total or 0) > 0 then
+      return never
+    end
+    last = math.max(last, c.lockedUntil or 0)
+  end
+  for _, c in pairs(r.codes or {}) do
+    last = math.max(last, c.expires)
+  end
+  for _, e in pairs(r.elevations or {}) do
+    last = math.max(last, e.expires)
+  end
+  return last
+end
+
+function Record.counter(r, name, now)
+  local c = r.counters[name] or { row = now }
+  for field in pairs(counter) do
+    c[field] = c[field] or 0
+  end
+  return c
+end
+
+function Record.initialize(r)
+  for section in pairs(sections) do
+    r[section] = r[section] or {}
+  end
+end
+
+-- attempt.go
+
+local function lockDuration(locks, l)
+  local d = l.lock
+  for _ = 1, locks do
+    if d >= l.maxLock then
+      break
+    end
+    d = d * 2
+  end
+  return math.min(d, l.maxLock)
+end
+
+function Record.pay(r, a)
+  Record.prune(r, a.now)
+  Record.initialize(r)
+  local p = { paid = {}, lockedUntil = 0, locks = false }
+
+  for _, name in ipairs(a.group or {}) do
+    local c = r.counters[name]
+    p.lockedUntil = math.max(p.lockedUntil, c and c.lockedUntil or 0)
+  end
+  if p.lockedUntil > a.now then
+    return p
+  end
+  p.lockedUntil = 0
+
+  for _, name in ipairs(a.tries or {}) do
+    local c = Record.counter(r, name, a.now)
+    if c.total < a.limits.cap then
+      if c.lockedUntil ~= 0 then
+        c.wrong, c.lockedUntil, c.row = 0, 0, c.row + 1
+      end
+      c.wrong = c.wrong + 1
+      c.total = c.total + 1
+      if c.wrong >= a.limits.attempts then
+        c.lockedUntil = a.now + lockDuration(c.locks, a.limits)
+        c.locks = c.locks + 1
+        p.locks = true
+      end
+      r.counters[name] = c
+      p.paid[name] = c.row
+    end
+  end
+  return p
+end
+
+function Record.settle(r, s, now)
+  for name, row in pairs(s.paid or {}) do
+    local c = Record.counter(r, name, now)
+    if name == s.right then
+      r.counters[name] = { row = c.row + 1 }
+    elseif c.row == row and c.wrong ~= 0 then
+      c.wrong = c.wrong - 1
+      c.total = c.total - 1
+      if c.lockedUntil ~= 0 and c.wrong < s.limits.attempts then
+        c.lockedUntil = 0
+        c.locks = c.locks - 1
+      end
+      r.counters[name] = c
+    end
+  end
+end
+
+-- change.go
+
+function Record.apply(r, c)
+  Record.prune(r, c.now)
+  Record.initialize(r)
+  local o = {}
+  o.refused = Record.judge(r, c)
+  if o.refused then
+    return o
+  end
+
+  if c.spend then
+    Record.spend(r, c.spend, c.now)
+  end
+  if c.spendElevation then
+    local e = r.elevations[Record.unspent(r, c.spendElevation)]
+    e.spent = true
+    o.spent = e
+  end
+  if c.settle then
+    Record.settle(r, c.settle, c.now)
+  end
+  if c.elevate then
+    Record.elevate(r, c.elevate)
+  end
+  if c.putCode then
+    r.codes[c.putCode.type] = { mac = c.putCode.mac, expires = c.putCode.expires }
+  end
+  if c.addFactor then
+    local f, id, most = c.addFactor, c.addFactor.id, c.addFactor.most
+    f.id, f.most = nil, nil
+    o.replaced = Record.makeRoom(r, f.type, most)
+    r.factors[id] = f
+  end
+  if c.removeFactor then
+    Record.removeFactor(r, c.removeFactor.id)
+  end
+  if c.setCredential then
+    r.credentials[c.setCredential.kind] = c.setCredential.hash or ''
+  end
+  if c.unlock or c.reset then
+    for name, old in pairs(r.counters) do
+      r.counters[name] = { row = (old.row or 0) + 1 }
+    end
+  end
+  if c.revoke then
+    r.elevations = {}
+    r.revokedAt, r.revokedUntil = c.now, c.revoke
+  end
+  if c.reset then
+    r.factors = {}
+    r.elevations = {}
+    r.codes = {}
+  end
+  return o
+end
+
+function Record.judge(r, c)
+  if c.firstFactor and (Record.hasConfirmedFactor(r, '') or c.firstFactor <= (r.revokedAt or 0)) then
+    return 'enrolment'
+  end
+  if c.enrolment and not Record.mayEnrol(r, c.enrolment) then
+    return 'enrolment'
+  end
+  if c.removeFactor then
+    local f = r.factors[c.removeFactor.id]
+    if not f or f.type ~= c.removeFactor.type then
+      return 'not-found'
+    end
+  end
+  if c.addFactor and r.factors[c.addFactor.id] then
+    return 'id-in-use'
+  end
+  if c.spend and not Record.spendable(r, c.spend) then
+    return 'spent'
+  end
+  if c.spendElevation and not Record.unspent(r, c.spendElevation) then
+    return 'no-elevation'
+  end
+  return nil
+end
+
+function Record.mayEnrol(r, rule)
+  local proof = 'totp'
+  if not Record.hasConfirmedFactor(r, '') then
+    return (rule.signedIn or 0) > (r.revokedAt or 0)
+  elseif not Record.hasConfirmedFactor(r, 'totp') then
+    proof = 'device-totp'
+  end
+  local e = Record.newest(r, rule.session, { proof, 'recovery' })
+  return e and e.at >= rule.notBefore
+end
+
+function Record.spendable(r, s)
+  if s.factor then
+    local f = r.factors[s.factor]
+    return f and (s.step or 0) > (f.lastStep or 0)
+  end
+  local c = r.codes[s.type or '']
+  return c and (c.mac or '') == (s.mac or '')
+end
+
+function Record.spend(r, s, now)
+  if s.factor then
+    local f = r.factors[s.factor]
+    f.lastStep, f.lastUsedAt = s.step, now
+    return
+  end
+  r.codes[s.type or ''] = nil
+end
+
+function Record.unspent(r, s)
+  local newest
+  for t in pairs(s.types or {}) do
+    local key = elevationKey(s.session, t)
+    local e = r.elevations[key]
+    if e and not e.spent and e.at >= s.notBefore then
+      local n = r.elevations[newest or '']
+      if not newest or e.at > n.at or (e.at == n.at and less(key, newest)) then
+        newest = key
+      end
+    end
+  end
+  return newest
+end
+
+function Record.elevate(r, e)
+  local key = elevationKey(e.session, e.type)
+  local count, oldest = 0, nil
+  for k, o in pairs(r.elevations) do
+    count = count + 1
+    local n = r.elevations[oldest or '']
+    if not oldest or o.at < n.at or (o.at == n.at and less(k, oldest)) then
+      oldest = k
+    end
+  end
+  if not r.elevations[key] and count >= maxElevations then
+    r.elevations[oldest] = nil
+  end
+  r.elevations[key] = e
+end
+
+function Record.makeRoom(r, factorType, most)
+  local count, removed = 0, nil
+  for id, f in pairs(r.factors) do
+    if f.type == factorType then
+      count = count + 1
+      local used = Record.usedAt(f)
+      local n = removed and Record.usedAt(r.factors[removed])
+      if not removed or used < n or (used == n and less(id, removed)) then
+        removed = id
+      end
+    end
+  end
+  if not removed or count < most then
+    return nil
+  end
+  Record.removeFactor(r, removed)
+  return removed
+end
+
+function Record.usedAt(f)
+  return math.max(f.lastUsedAt or 0, f.createdAt or 0)
+end
+
+function Record.removeFactor(r, id)
+  r.factors[id] = nil
+  for key, e in pairs(r.elevations) do
+    if e.factor == id then
+      r.elevations[key] = nil
+    end
+  end
+end
+
+-- The step itself: read, change, write.
+
+local steps = { pay = Record.pay, apply = Record.apply }
+local step = decode(ARGV[2])
+
+local text = redis.pcall('GET', KEYS[1])
+if type(text) == 'table' then
+  return text -- an error
+end
+
+-- A record that lacks something stops the step there. Nothing is written then.
+local readable, record, answer = pcall(function()
+  local r = text and decode(text) or { key = KEYS[1] }
+  assert(r.key == KEYS[1], 'record of another key')
+  Record.check(r)
+  return r, steps[ARGV[1]](r, step)
+end)
+if not readable then
+  return redis.error_reply('CORRUPT ' .. tostring(record))
+end
+
+record.key = KEYS[1]
+local expires = Record.expires(record)
+local written = cjson.encode(record)
+if expires == never then
+  redis.call('SET', KEYS[1], written)
+elseif expires > step.now then
+  -- Counted from the clock that made the record: the server's may be off.
+  redis.call('SET', KEYS[1], written, 'PX', string.format('%.0f', expires - step.now))
+else
+  redis.call('DEL', KEYS[1])
+end
+return { cjson.encode(answer), written }

@@ -1,0 +1,70 @@
+// Package store keeps what is known of each subject: one [Record], changed by
+// atomic steps only.
+//
+// The rules of the steps are written once, as the pure methods [Record.Pay]
+// (attempt.go: the one place where an attempt is counted) and [Record.Apply]
+// (change.go: the one place where a code is spent). A storage runs them in a
+// transaction of its own; where the step has to run inside the storage, as in
+// Redis, the storage carries a twin of them, and package storetest holds the
+// twin against these.
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// Storage is where records live. Every storage passes the suite in package
+// storetest. A storage never interprets what a record holds sealed.
+//
+// All errors but the ones below mean that the storage could not be asked or
+// did not answer in time; whoever waits for the answer must refuse.
+type Storage interface {
+	// Load returns the record at key, an empty one if there is none.
+	// The caller may change what it gets.
+	Load(ctx context.Context, key Key) (*Record, error)
+
+	// Pay runs [Record.Pay] on the record at key, atomically over all nodes,
+	// and returns once its effect would survive a crash of this process.
+	Pay(ctx context.Context, key Key, a Attempt) (*Payment, error)
+
+	// Apply runs [Record.Apply] likewise.
+	Apply(ctx context.Context, key Key, c Change) (*Outcome, error)
+
+	// Canary returns the storage's canary: the one that is there, or else
+	// candidate, which is then written.
+	Canary(ctx context.Context, candidate Canary) (Canary, error)
+
+	// ReplaceCanary seals the canary anew. It does nothing if the one that is
+	// there has another fingerprint.
+	ReplaceCanary(ctx context.Context, c Canary) error
+}
+
+// Canary tells a storage from any other, and holds, sealed, what the keys of
+// its records are computed from.
+type Canary struct {
+	// Fingerprint stays the same when the canary is sealed anew.
+	Fingerprint string `json:"fingerprint"`
+	Sealed      []byte `json:"sealed"`
+}
+
+// Key is where a record lies.
+type Key struct {
+	// Subject names the record.
+	Subject string
+	// Canary is the fingerprint of the canary that Subject was computed from.
+	Canary string
+}
+
+var (
+	// ErrCanary is returned by Load, Pay and Apply when the storage's canary is
+	// not that of the key, or is gone: the storage lost its data, or was
+	// exchanged, and records are elsewhere. Ask Canary again, and repeat the
+	// step with the right key. A step that runs inside the storage may have
+	// run already, on a record that nobody looks for any more.
+	ErrCanary = errors.New("storage is not the one that was opened")
+
+	// ErrCorrupt is returned for a record that cannot be read. Its subject is
+	// refused; others are not affected.
+	ErrCorrupt = errors.New("corrupt record")
+)

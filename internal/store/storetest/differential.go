@@ -1,0 +1,176 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+const (
+	// differentialSteps is how many random steps are made; few ids and types,
+	// so that they meet.
+	differentialSteps = 3000
+	// stepsPerRecord is after how many of them a new record is begun, so that
+	// records at all ages are seen.
+	stepsPerRecord = 200
+)
+
+// testDifferential makes random steps on the storage and in memory.
+func testDifferential(t *testing.T, s store.Storage) {
+	seed := uint64(time.Now().UnixNano())
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), now: Start}
+
+	refused := make(map[store.Refusal]int)
+	p := newPair(t, s)
+	for i := range differentialSteps {
+		if i%stepsPerRecord == 0 {
+			p = newPair(t, s)
+		}
+		if step := g.step(); step.attempt != nil {
+			g.paid = append(g.paid, p.pay(*step.attempt).Paid)
+		} else {
+			refused[p.apply(*step.change).Refused]++
+		}
+	}
+	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedSpent, store.RefusedNoElevation} {
+		if refused[r] == 0 {
+			t.Errorf("no change came out as %q: the steps are not random enough", r)
+		}
+	}
+}
+
+// generator makes steps.
+type generator struct {
+	*rand.Rand
+	now  store.Instant
+	paid []map[string]int64 // of all payments, also of other records
+}
+
+type step struct {
+	attempt *store.Attempt
+	change  *store.Change
+}
+
+func (g *generator) step() step {
+	// Minutes pass, mostly; once in a while a day, and once in a while it is
+	// the clock of another node, which is late.
+	switch n := g.IntN(40); {
+	case n == 0:
+		g.now = g.now.Add(24 * time.Hour)
+	case n < 20:
+		g.now = g.now.Add(time.Duration(g.IntN(6)) * time.Minute)
+	}
+	now := g.now
+	if g.IntN(20) == 0 {
+		now = now.Add(-time.Minute)
+	}
+
+	limits := store.NewLimits(1+g.IntN(4), 10*time.Minute, time.Hour, 5+g.IntN(20))
+	if g.IntN(3) == 0 {
+		return step{attempt: &store.Attempt{Tries: g.some(g.otpType), Group: g.some(g.otpType), Limits: limits, Now: now}}
+	}
+	c := &store.Change{Now: now}
+	for _, set := range g.fields(c, limits) {
+		if g.IntN(6) == 0 {
+			set()
+		}
+	}
+	return step{change: c}
+}
+
+// fields returns a function for each field of a change.
+func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
+	now := c.Now
+	return []func(){
+		func() { c.Spend = &store.Spend{Type: g.otpType(), MAC: g.bytes()} },
+		func() { c.Spend = &store.Spend{Factor: g.id(), Step: g.Int64N(50)} },
+		func() {
+			c.SpendElevation = take(g.session(), now.Add(-g.minutes(30)), g.some(g.otpType)...)
+		},
+		func() {
+			if g.IntN(4) == 0 {
+				c.FirstFactor = now.Add(-g.minutes(60))
+			}
+		},
+		func() {
+			c.Enrolment = &store.EnrolmentRule{Session: g.session(), NotBefore: now.Add(-g.minutes(60))}
+			if g.IntN(2) == 0 {
+				c.Enrolment.SignedIn = now.Add(-g.minutes(60))
+			}
+		},
+		func() {
+			c.Settle = &store.Settlement{Paid: map[string]int64{g.otpType(): int64(now)}, Limits: limits}
+			if n := len(g.paid); n > 0 {
+				c.Settle.Paid = g.paid[n-1-g.IntN(min(n, 4))]
+			}
+			if g.IntN(2) == 0 {
+				c.Settle.Right = g.otpType()
+			}
+		},
+		func() { c.Elevate = g.elevation(now) },
+		func() { c.Elevate = g.elevation(now) },
+		func() {
+			c.PutCode = &store.NewCode{Type: g.otpType(), Code: store.Code{MAC: g.bytes(), Expires: now.Add(g.minutes(10))}}
+		},
+		func() {
+			f := store.Factor{
+				Type: g.otpType(), Name: g.session(), Secret: g.bytes(), Digits: 6 + g.IntN(3), Period: 30, Algorithm: "SHA256",
+				CreatedAt: now.Add(-g.minutes(30)), Confirmed: g.IntN(2) == 0,
+			}
+			c.AddFactor = &store.NewFactor{ID: g.id(), Factor: f, Most: 1 + g.IntN(3)}
+		},
+		func() { c.RemoveFactor = &store.OldFactor{ID: g.id(), Type: g.otpType()} },
+		func() {
+			if g.IntN(8) == 0 { // with a credential a record never ends
+				c.SetCredential = &store.NewCredential{Kind: "pin", Hash: g.bytes()}
+			}
+		},
+		func() { c.Unlock = g.IntN(6) == 0 },
+		func() {
+			if g.IntN(6) == 0 {
+				c.Revoke = now.Add(g.minutes(60))
+			}
+		},
+		func() { c.Reset = g.IntN(10) == 0 },
+	}
+}
+
+func (g *generator) elevation(now store.Instant) *store.Elevation {
+	e := &store.Elevation{
+		Session: g.session(), Type: g.otpType(), At: now.Add(-g.minutes(10)), Spent: g.IntN(4) == 0, Expires: now.Add(g.minutes(60)),
+	}
+	if g.IntN(2) == 0 {
+		e.Factor = g.id()
+	}
+	return e
+}
+
+// minutes is at least five, so that nothing ends by a real clock meanwhile.
+func (g *generator) minutes(most int) time.Duration {
+	return time.Duration(5+g.IntN(most)) * time.Minute
+}
+
+func (g *generator) otpType() string {
+	return []string{"account", "totp", "device-totp", "recovery"}[g.IntN(4)]
+}
+func (g *generator) session() string { return []string{"a", "B", "", "ä/\"<"}[g.IntN(4)] }
+func (g *generator) id() string      { return []string{"1", "2", "f", "G"}[g.IntN(4)] }
+
+func (g *generator) bytes() []byte {
+	return [][]byte{nil, {}, {0}, {0xff, 0xfe}}[g.IntN(4)]
+}
+
+func (g *generator) some(one func() string) []string {
+	some := make([]string, g.IntN(4))
+	for i := range some {
+		some[i] = one()
+	}
+	return some
+}

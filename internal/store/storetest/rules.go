@@ -1,0 +1,250 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+var (
+	limits = store.NewLimits(3, 15*time.Minute, time.Hour, 8)
+	group  = []string{"account", "login", "totp", "device-totp"}
+)
+
+func after(d time.Duration) store.Instant { return Start.Add(d) }
+
+// wrong is an attempt, wrong as all are at first.
+func wrong(now store.Instant, tries ...string) store.Attempt {
+	if len(tries) == 0 {
+		tries = []string{"totp"}
+	}
+	return store.Attempt{Tries: tries, Group: group, Limits: limits, Now: now}
+}
+
+func totp(created store.Instant, confirmed bool) store.Factor {
+	return store.Factor{
+		Type: "totp", Name: `a "name" / with <signs>, ü and 😀`, Secret: []byte{0, 1, 0xfe, 0xff}, Digits: 6, Period: 30,
+		Algorithm: "SHA1", CreatedAt: created, Confirmed: confirmed,
+	}
+}
+
+func addFactor(id string, f store.Factor, most int) *store.NewFactor {
+	return &store.NewFactor{ID: id, Factor: f, Most: most}
+}
+
+func elevation(session, otpType string, at store.Instant) *store.Elevation {
+	return &store.Elevation{Session: session, Type: otpType, At: at, Expires: at.Add(time.Hour)}
+}
+
+func code(otpType string, mac byte, expires store.Instant) *store.NewCode {
+	return &store.NewCode{Type: otpType, Code: store.Code{MAC: []byte{mac, 0xff, 0}, Expires: expires}}
+}
+
+// testRules walks through every rule once. What has to come out is decided by
+// the tests of package store; here the storage is held against them.
+func testRules(t *testing.T, s store.Storage) {
+	// A step is an Attempt, a Change, or a function that makes one of what
+	// came out before.
+	settle := func(right string) func(*store.Payment) store.Change {
+		return func(p *store.Payment) store.Change {
+			return store.Change{Now: after(time.Minute), Settle: &store.Settlement{Right: right, Paid: p.Paid, Limits: limits}}
+		}
+	}
+	enrol := func(session string, signedIn store.Instant) *store.EnrolmentRule {
+		return &store.EnrolmentRule{Session: session, NotBefore: Start, SignedIn: signedIn}
+	}
+	confirmed := store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 5)}
+	device := func(created store.Instant) store.Factor {
+		f := totp(created, true)
+		f.Type = "device-totp"
+		return f
+	}
+
+	tests := map[string][]any{
+		"lock, then a new row, then a doubled lock": {
+			wrong(Start), wrong(Start), wrong(Start), wrong(Start),
+			wrong(after(14 * time.Minute)), wrong(after(15 * time.Minute)),
+			wrong(after(16 * time.Minute)), wrong(after(16 * time.Minute)),
+			wrong(after(45 * time.Minute)), wrong(after(46 * time.Minute)),
+		},
+		"the longest lock, and the cap": {
+			wrong(Start), wrong(Start), wrong(Start), wrong(after(time.Hour)), wrong(after(time.Hour)), wrong(after(time.Hour)),
+			wrong(after(10 * time.Hour)), wrong(after(10 * time.Hour)), wrong(after(10 * time.Hour)),
+			wrong(after(20*time.Hour), "totp", "account"),
+		},
+		"a lock is for the group": {
+			wrong(Start, "totp"), wrong(Start, "totp"), wrong(Start, "totp"), wrong(Start, "account"),
+			store.Attempt{Tries: []string{"credential"}, Group: []string{"credential"}, Limits: limits, Now: Start},
+		},
+		"right clears its own and gives back the rest": {
+			wrong(Start, "totp", "account"), wrong(Start, "totp", "account"), settle("account"), settle("account"),
+		},
+		"right at the limit lifts the lock": {
+			wrong(Start, "totp", "account"), wrong(Start, "totp", "account"), wrong(Start, "totp", "account"), settle("totp"), wrong(Start),
+		},
+		"nothing right gives all back": {wrong(Start), wrong(Start, "totp", "login"), settle("")},
+		"nothing comes back from an older row": {
+			wrong(Start), settle("totp"), wrong(Start), store.Change{Now: Start, Settle: &store.Settlement{
+				Paid: map[string]int64{"totp": int64(Start), "never paid": 3}, Limits: limits}},
+		},
+		"forgotten and begun anew": {wrong(Start), settle("totp"), wrong(after(2 * time.Minute))},
+		"nothing tried, nothing set": {
+			store.Attempt{Now: Start}, store.Change{Now: Start}, store.Change{Now: Start, Settle: &store.Settlement{}},
+			store.Change{Now: Start, SpendElevation: &store.ElevationSpend{}},
+			store.Change{Now: Start, PutCode: &store.NewCode{Type: "account", Code: store.Code{Expires: after(time.Hour)}}},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "account"}},
+			store.Change{Now: Start, SetCredential: &store.NewCredential{Kind: "pin"}},
+			store.Change{Now: Start, AddFactor: &store.NewFactor{ID: "bare"}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "bare"}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "bare", Step: 1}},
+		},
+
+		"a code is spent once": {
+			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "login", MAC: []byte{1, 0xff, 0}}},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "account", MAC: []byte{2, 0xff, 0}}, Unlock: true},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "account", MAC: []byte{1, 0xff, 0}}, Elevate: elevation("s", "account", Start)},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "account", MAC: []byte{1, 0xff, 0}}, Elevate: elevation("s2", "account", Start)},
+		},
+		"a code is replaced, and expires": {
+			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
+			store.Change{Now: Start, PutCode: code("account", 2, after(5*time.Minute))},
+			store.Change{Now: Start, Spend: &store.Spend{Type: "account", MAC: []byte{1, 0xff, 0}}},
+			store.Change{Now: after(5 * time.Minute), Spend: &store.Spend{Type: "account", MAC: []byte{2, 0xff, 0}}},
+		},
+		"only greater time steps pass": {
+			confirmed,
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f1", Step: 59000000}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f1", Step: 59000000}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f1", Step: 58999999}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f1", Step: 59000001}},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "no such", Step: 59000002}},
+		},
+		"elevations are taken newest first": {
+			store.Change{Now: Start, Elevate: elevation("s", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("s", "account", after(time.Minute))},
+			store.Change{Now: Start, Elevate: elevation("s", "Login", after(time.Minute))},
+			store.Change{Now: Start, Elevate: elevation("other", "totp", after(time.Hour))},
+			store.Change{Now: Start, SpendElevation: take("s", Start, "totp", "account", "Login")},
+			store.Change{Now: Start, SpendElevation: take("s", Start, "totp", "account", "Login")},
+			store.Change{Now: Start, SpendElevation: take("s", after(time.Second), "totp")},
+			store.Change{Now: Start, SpendElevation: take("s", Start, "totp")},
+			store.Change{Now: Start, SpendElevation: take("s", Start, "totp")},
+			store.Change{Now: after(2 * time.Hour), SpendElevation: take("other", Start, "totp")},
+		},
+
+		"enrolment without a factor": {
+			store.Change{Now: Start, Enrolment: enrol("s", 0), AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, FirstFactor: Start, AddFactor: addFactor("f2", totp(Start, true), 5)},
+		},
+		"enrolment with an authenticator": {
+			confirmed,
+			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("old", "totp", Start.Add(-time.Minute))},
+			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("recovery", "recovery", Start)},
+			store.Change{Now: Start, Enrolment: enrol("device", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("old", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("none", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("recovery", 0), RemoveFactor: &store.OldFactor{ID: "no such", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("totp", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+		"enrolment with a device": {
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 5)},
+			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
+			store.Change{Now: Start, Enrolment: enrol("totp", Start), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
+			store.Change{Now: Start, Enrolment: enrol("device", 0), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
+		},
+		"an unconfirmed factor does not count": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, false), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+		"the factor longest unused makes room": {
+			store.Change{Now: Start, AddFactor: addFactor("b", totp(after(time.Minute), true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start.Add(-time.Hour)), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("B", totp(after(time.Minute), true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("a", totp(Start, true), 3)},
+			store.Change{Now: after(time.Minute), Spend: &store.Spend{Factor: "a", Step: 1}},
+			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "B", Expires: after(time.Hour)}},
+			store.Change{Now: Start, AddFactor: addFactor("B", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("c", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("d", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("e", totp(Start, true), 1)},
+		},
+		"removing a factor ends its elevations": {
+			confirmed,
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "device-totp"}},
+			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "f1", Expires: after(time.Hour)}},
+			store.Change{Now: Start, Elevate: elevation("s", "account", Start)},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+
+		"unlock": {
+			wrong(Start), wrong(Start), wrong(Start), wrong(Start), store.Change{Now: Start, Unlock: true}, wrong(Start),
+		},
+		"revoke": {
+			store.Change{Now: Start, Elevate: elevation("s", "totp", Start)},
+			store.Change{Now: Start, Revoke: after(time.Hour)},
+			store.Change{Now: Start, FirstFactor: Start, AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", Start), AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", Start+1), AddFactor: addFactor("f1", totp(Start, false), 5)},
+			store.Change{Now: Start, FirstFactor: Start + 1, AddFactor: addFactor("f2", totp(Start, false), 5)},
+			store.Change{Now: Start, Revoke: after(2 * time.Hour)},
+			store.Change{Now: after(2 * time.Hour), Enrolment: enrol("s", 1)},
+		},
+		"reset keeps credentials": {
+			confirmed, wrong(Start),
+			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
+			store.Change{Now: Start, SetCredential: &store.NewCredential{Kind: "pin", Hash: []byte("hash")}},
+			store.Change{Now: Start, SetCredential: &store.NewCredential{Kind: "password", Hash: []byte("another")}},
+			store.Change{Now: Start, Reset: true, Revoke: after(time.Hour)},
+		},
+		"a refused change changes nothing": {
+			confirmed, wrong(Start),
+			store.Change{
+				Now: Start, Spend: &store.Spend{Factor: "f1", Step: 5}, SpendElevation: take("s", Start, "totp"),
+				PutCode: code("account", 1, after(time.Hour)), Unlock: true, Revoke: after(time.Hour), Reset: true,
+				Elevate: elevation("s", "totp", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"},
+			},
+		},
+	}
+	for name, steps := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, s)
+			var last *store.Payment
+			for _, step := range steps {
+				switch step := step.(type) {
+				case func(*store.Payment) store.Change:
+					p.apply(step(last))
+				case store.Attempt:
+					last = p.pay(step)
+				default:
+					p.do(step)
+				}
+			}
+		})
+	}
+
+	t.Run("the oldest of too many elevations goes", func(t *testing.T) {
+		p := newPair(t, s)
+		for i := range store.MaxElevations + 5 {
+			// Pairs of the same age, whose order in bytes is not that of a dictionary.
+			session := fmt.Sprintf("%c%d", "aB"[i%2], i/2)
+			p.apply(store.Change{Now: Start, Elevate: elevation(session, "totp", Start.Add(time.Duration(i/2)*time.Millisecond))})
+		}
+		p.apply(store.Change{Now: Start, Elevate: elevation("a60", "totp", after(time.Minute))}) // there already
+	})
+}
+
+func take(session string, notBefore store.Instant, types ...string) *store.ElevationSpend {
+	set := make(map[string]bool)
+	for _, t := range types {
+		set[t] = true
+	}
+	return &store.ElevationSpend{Session: session, Types: set, NotBefore: notBefore}
+}
