@@ -1,0 +1,183 @@
+// Package caddymodule is caddy-otp as Caddy sees it: its modules, their
+// Caddyfile, the admin API and the command. What they do is in the packages
+// below internal/, which know nothing of Caddy.
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+	"github.com/caddy-otp/caddy-otp/internal/upstream"
+)
+
+func init() { caddy.RegisterModule(new(App)) }
+
+// App is what the handlers of caddy-otp share: the OpenID providers whose
+// tokens are accepted, the storage, the keys that protect it, and the limits.
+// The handlers `otp_server` and `step_up` do not load without it.
+//
+// All text takes global placeholders such as `{env.NAME}` and `{file./path}`,
+// which are resolved once, when the configuration is loaded.
+type App struct {
+	// The OpenID providers whose tokens are accepted. A token is checked
+	// against the issuer that it names, and no other.
+	Issuers []*Issuer `json:"issuer,omitempty"`
+
+	// Where factors, codes, counts and elevations are kept.
+	// Default: `bbolt`, a file in Caddy's data directory.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=otp.storage inline_key=module"`
+
+	// The keys that protect what is stored, each 32 bytes in base64, as
+	// `caddy otp keygen` prints them. The first seals, all open. Required with
+	// `redis`. Default with `bbolt`: a key file that is made beside the database.
+	Keys []string `json:"key,omitempty"`
+
+	// The one-time passwords that are made on demand.
+	Codes *Codes `json:"codes,omitempty"`
+
+	// The one-time passwords of authenticator apps and devices.
+	TOTP *TOTP `json:"totp,omitempty"`
+
+	// How many wrong guesses are judged.
+	Limits *Limits `json:"limits,omitempty"`
+
+	// Who checks PINs and passwords. Default: `local`, hashes in the storage.
+	CredentialsRaw json.RawMessage `json:"credentials,omitempty" caddy:"namespace=otp.credentials inline_key=module"`
+
+	// The name of a header field in which a request to a gated route may carry
+	// an OTP itself. Caddy logs request headers: filter this one out.
+	// Default: none.
+	Header string `json:"header,omitempty"`
+
+	storage   Storage
+	service   *otp.Service
+	tokens    *token.Verifier
+	providers []*pooledProvider
+	audit     *audit.Log
+	logger    *zap.Logger
+
+	issuerURLs []string
+	managed    *upstream.Managed
+	reveal     bool
+	// What the sites of this configuration have, for the warnings at the start.
+	gates, servers atomic.Int32
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "otp", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision prepares everything that a handler needs. It reads the files that
+// the configuration names, and neither dials nor opens a database: it also runs
+// for `caddy validate`.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.audit = audit.New(slogger(a.logger.Named("audit"), "otp.audit"))
+	resolve := newResolver(a.logger)
+
+	if len(a.Issuers) == 0 {
+		return errors.New(noIssuer)
+	}
+	if err := a.provisionTokens(resolve); err != nil {
+		return err
+	}
+	header, err := headerName(resolve, a.Header, a.logger)
+	if err != nil {
+		return err
+	}
+	a.managed = upstream.NewManaged(header)
+	config, err := a.config()
+	if err != nil {
+		return err
+	}
+	a.reveal = a.Limits != nil && a.Limits.Reveal
+
+	if a.storage, err = loadStorage(ctx, a); err != nil {
+		return err
+	}
+	ring, persist, err := a.ring(resolve)
+	if err != nil {
+		return err
+	}
+	credentials, err := loadCredentials(ctx, a)
+	if err != nil {
+		return err
+	}
+	logger := slogger(a.logger, "otp")
+	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
+	a.service = otp.New(config, vault, ring, credentials, time.Now, a.audit, logger)
+	return nil
+}
+
+// Start begins to fetch the providers' keys and makes the first contact with
+// the storage. Neither failing stops Caddy: until they answer, their routes do
+// so with 503.
+func (a *App) Start() error {
+	for _, p := range a.providers {
+		p.Start()
+	}
+	if a.gates.Load() > 0 && a.servers.Load() == 0 {
+		a.logger.Warn("there is a step_up but no otp_server: nobody can verify a one-time password here; add `otp_server` to a site")
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = a.service.Open(ctx) // logs why
+	}()
+	return nil
+}
+
+// Stop does nothing: requests that are under way still need what the app holds.
+func (a *App) Stop() error { return nil }
+
+// Cleanup lets go of what Provision took. Storage and providers live on while
+// another configuration uses them.
+func (a *App) Cleanup() error {
+	var errs []error
+	for _, p := range a.providers {
+		errs = append(errs, p.release())
+	}
+	return errors.Join(errs...)
+}
+
+// appOf returns the configured app. Caddy would make an empty one where there
+// is none; a gate without issuers would be worse than an error.
+func appOf(ctx caddy.Context, directive string) (*App, error) {
+	v, err := ctx.AppIfConfigured("otp")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, fmt.Errorf("%s needs an `otp` block in the global options: it names the issuer of the tokens", directive)
+	}
+	if err != nil {
+		return nil, err
+	}
+	app, ok := v.(*App)
+	if !ok {
+		return nil, fmt.Errorf("%s: the app `otp` is not caddy-otp's but %T", directive, v)
+	}
+	return app, nil
+}
+
+// slogger is how packages that know nothing of Caddy log through it.
+func slogger(l *zap.Logger, name string) *slog.Logger {
+	return slog.New(zapslog.NewHandler(l.Core(), zapslog.WithName(name), zapslog.AddStacktraceAt(slog.Level(127))))
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,189 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
+
+// parseApp parses the global option. Syntax:
+//
+//	otp {
+//		issuer <url> {
+//			audience        <aud...>
+//			algorithms      <alg...>
+//			clock_skew      <duration>
+//			jwks            <url>
+//			linked_identity <claim>
+//			groups_claim    <claim>
+//			introspect      <client_id> <client_secret>
+//			id_tokens
+//			trust_email
+//		}
+//		storage     <name> ...
+//		key         <key...>
+//		codes {
+//			digits   <number>
+//			lifetime <duration>
+//		}
+//		totp {
+//			issuer  <name>
+//			skew    <steps>
+//			devices <number>
+//		}
+//		limits {
+//			attempts     <number>
+//			lock         <duration>
+//			cap          <number>
+//			pin_attempts <number>
+//			sends        <number> <duration>
+//			reveal       on|off
+//		}
+//		credentials local
+//		credentials http <url> {
+//			secret <secret>
+//		}
+//		header      <name>
+//	}
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // the name
+	if existing != nil {
+		return nil, d.Err("there is an otp block already: join the two")
+	}
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	a := new(App)
+	err := parseBlock(d, "otp", options{
+		"issuer":      func() error { return a.parseIssuer(d) },
+		"storage":     func() error { return parseGuest(d, "otp.storage.", &a.StorageRaw) },
+		"key":         func() error { return parseList(d, &a.Keys) },
+		"codes":       func() error { return a.parseCodes(d) },
+		"totp":        func() error { return a.parseTOTP(d) },
+		"limits":      func() error { return a.parseLimits(d) },
+		"credentials": func() error { return parseGuest(d, "otp.credentials.", &a.CredentialsRaw) },
+		"header":      func() error { return parseText(d, &a.Header) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Issuers) == 0 {
+		return nil, d.Err(noIssuer)
+	}
+	return httpcaddyfile.App{Name: "otp", Value: caddyconfig.JSON(a, nil)}, nil
+}
+
+const noIssuer = "otp: no issuer: name the OpenID provider whose tokens are accepted, as in `issuer https://id.example.com { audience my-api }`"
+
+func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
+	i := new(Issuer)
+	if err := parseText(d, &i.URL); err != nil {
+		return err
+	}
+	err := parseBlock(d, "issuer", options{
+		"audience":        func() error { return parseList(d, &i.Audience) },
+		"algorithms":      func() error { return parseList(d, &i.Algorithms) },
+		"clock_skew":      func() error { return parseOptionalDuration(d, &i.ClockSkew) },
+		"jwks":            func() error { return parseText(d, &i.JWKS) },
+		"linked_identity": func() error { return parseText(d, &i.LinkedIdentity) },
+		"groups_claim":    func() error { return parseText(d, &i.GroupsClaim) },
+		"introspect":      func() error { return i.parseIntrospect(d) },
+		"id_tokens":       func() error { return parseFlag(d, &i.IDTokens) },
+		"trust_email":     func() error { return parseFlag(d, &i.TrustEmail) },
+	})
+	if err != nil {
+		return err
+	}
+	if len(i.Audience) == 0 {
+		return d.Errf("issuer %s has no audience: name at least one `aud` value that tokens for this site carry", i.URL)
+	}
+	a.Issuers = append(a.Issuers, i)
+	return nil
+}
+
+func (i *Issuer) parseIntrospect(d *caddyfile.Dispenser) error {
+	i.Introspect = new(Client)
+	if !d.Args(&i.Introspect.ID, &i.Introspect.Secret) || d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func (a *App) parseCodes(d *caddyfile.Dispenser) error {
+	a.Codes = new(Codes)
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "codes", options{
+		"digits":   func() error { return parsePositive(d, &a.Codes.Digits) },
+		"lifetime": func() error { return parsePositiveDuration(d, &a.Codes.Lifetime) },
+	})
+}
+
+func (a *App) parseTOTP(d *caddyfile.Dispenser) error {
+	a.TOTP = new(TOTP)
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "totp", options{
+		"issuer":  func() error { return parseText(d, &a.TOTP.Issuer) },
+		"devices": func() error { return parsePositive(d, &a.TOTP.Devices) },
+		"skew": func() error {
+			a.TOTP.Skew = new(int)
+			return parseNumber(d, a.TOTP.Skew)
+		},
+	})
+}
+
+func (a *App) parseLimits(d *caddyfile.Dispenser) error {
+	a.Limits = new(Limits)
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "limits", options{
+		"attempts":     func() error { return parsePositive(d, &a.Limits.Attempts) },
+		"lock":         func() error { return parsePositiveDuration(d, &a.Limits.Lock) },
+		"cap":          func() error { return parsePositive(d, &a.Limits.Cap) },
+		"pin_attempts": func() error { return parsePositive(d, &a.Limits.PINAttempts) },
+		"sends":        func() error { return a.Limits.parseSends(d) },
+		"reveal":       func() error { return parseSwitch(d, &a.Limits.Reveal) },
+	})
+}
+
+func (l *Limits) parseSends(d *caddyfile.Dispenser) error {
+	var codes, within string
+	if !d.Args(&codes, &within) || d.NextArg() {
+		return d.ArgErr()
+	}
+	n, err := strconv.Atoi(codes)
+	if err != nil || n < 1 {
+		return d.Errf("%q is not a whole number above zero", codes)
+	}
+	duration, err := caddy.ParseDuration(within)
+	if err != nil || duration <= 0 {
+		return d.Errf("%q is not a duration such as 1h", within)
+	}
+	l.Sends = &Sends{Codes: n, Within: caddy.Duration(duration)}
+	return nil
+}
+
+// parseGuest parses an option whose first argument names a guest module, which
+// parses the rest.
+func parseGuest(d *caddyfile.Dispenser, namespace string, to *json.RawMessage) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, namespace+name)
+	if err != nil {
+		return err
+	}
+	*to = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}

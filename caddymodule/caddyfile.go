@@ -1,0 +1,151 @@
+package caddymodule
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// options are the subdirectives of a block by name. Each parses its arguments,
+// the dispenser standing on its name.
+type options map[string]func() error
+
+// repeatable are the options that may come more than once in a block.
+var repeatable = []string{"issuer", "key"}
+
+// parseBlock parses a block. Every option comes once; one that is unknown, or
+// comes again, is an error: neither is ever silently dropped.
+func parseBlock(d *caddyfile.Dispenser, of string, known options) error {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		parse, ok := known[name]
+		if !ok && len(known) == 0 {
+			return d.Errf("unrecognized subdirective %q: %s has none", name, of)
+		}
+		if !ok {
+			return d.Errf("unrecognized subdirective %q of %s; known are: %s", name, of, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		if seen[name] && !slices.Contains(repeatable, name) {
+			return d.Errf("%s: %s is given twice", of, name)
+		}
+		seen[name] = true
+		if err := parse(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseText parses exactly one argument.
+func parseText(d *caddyfile.Dispenser, to *string) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = d.Val()
+	if *to == "" {
+		return d.Err("the value is empty")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// parseList parses one argument or more.
+func parseList(d *caddyfile.Dispenser, to *[]string) error {
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.ArgErr()
+	}
+	if slices.Contains(values, "") {
+		return d.Err("a value is empty")
+	}
+	*to = append(*to, values...)
+	return nil
+}
+
+// parseNumber parses exactly one whole number.
+func parseNumber(d *caddyfile.Dispenser, to *int) error {
+	var text string
+	if err := parseText(d, &text); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return d.Errf("%q is not a whole number", text)
+	}
+	*to = n
+	return nil
+}
+
+// parsePositive parses exactly one whole number above zero.
+func parsePositive(d *caddyfile.Dispenser, to *int) error {
+	if err := parseNumber(d, to); err != nil {
+		return err
+	}
+	if *to < 1 {
+		return d.Errf("%d is not above zero", *to)
+	}
+	return nil
+}
+
+// parseDuration parses exactly one duration, such as 90s, 5m, 12h or 7d.
+func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	var text string
+	if err := parseText(d, &text); err != nil {
+		return err
+	}
+	duration, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%q is not a duration such as 90s or 5m", text)
+	}
+	if duration < 0 {
+		return d.Errf("the duration %s is negative", text)
+	}
+	*to = caddy.Duration(duration)
+	return nil
+}
+
+// parsePositiveDuration parses exactly one duration above zero.
+func parsePositiveDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	if err := parseDuration(d, to); err != nil {
+		return err
+	}
+	if *to == 0 {
+		return d.Err("the duration must be above zero")
+	}
+	return nil
+}
+
+// parseFlag parses an option that has no arguments.
+func parseFlag(d *caddyfile.Dispenser, to *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = true
+	return nil
+}
+
+// parseOptionalDuration parses a duration of which zero is not the default.
+func parseOptionalDuration(d *caddyfile.Dispenser, to **caddy.Duration) error {
+	*to = new(caddy.Duration)
+	return parseDuration(d, *to)
+}
+
+// parseSwitch parses on or off.
+func parseSwitch(d *caddyfile.Dispenser, to *bool) error {
+	var text string
+	if err := parseText(d, &text); err != nil {
+		return err
+	}
+	if text != "on" && text != "off" {
+		return d.Errf("%q is neither on nor off", text)
+	}
+	*to = text == "on"
+	return nil
+}

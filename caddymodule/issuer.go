@@ -1,0 +1,141 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// Issuer is an OpenID provider whose tokens are accepted.
+type Issuer struct {
+	// The issuer identifier, exactly as in the tokens' `iss`. It must be https,
+	// unless it is on loopback. Required.
+	URL string `json:"url,omitempty"`
+
+	// The accepted values of the tokens' `aud`: one of them must be there.
+	// Required.
+	Audience []string `json:"audience,omitempty"`
+
+	// The accepted signature algorithms. `none` and `HS*` are refused.
+	// Default: RS256 PS256 ES256 ES384 EdDSA.
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// How far clocks may differ, for `exp`, `nbf`, `iat` and `auth_time`: at
+	// most 60s. Default: 30s.
+	ClockSkew *caddy.Duration `json:"clock_skew,omitempty"`
+
+	// The address of the key set. Default: from discovery.
+	JWKS string `json:"jwks,omitempty"`
+
+	// A claim that must be there and not be empty. Default: none.
+	LinkedIdentity string `json:"linked_identity,omitempty"`
+
+	// The claim with the user's groups; dots lead into objects, as in
+	// `realm_access.roles`. Default: `groups`.
+	GroupsClaim string `json:"groups_claim,omitempty"`
+
+	// The client by which opaque tokens are introspected (RFC 7662); for one
+	// issuer at most. Default: none, opaque tokens are invalid.
+	Introspect *Client `json:"introspect,omitempty"`
+
+	// Whether ID tokens are taken as bearers as well. Default: false.
+	IDTokens bool `json:"id_tokens,omitempty"`
+
+	// Whether codes are mailed although `email_verified` is absent.
+	// Default: false.
+	TrustEmail bool `json:"trust_email,omitempty"`
+}
+
+// Client is a client of an OpenID provider.
+type Client struct {
+	// The client's id.
+	ID string `json:"client_id,omitempty"`
+	// The client's secret.
+	Secret string `json:"client_secret,omitempty"`
+}
+
+// provisionTokens makes the verifier of the configured issuers.
+func (a *App) provisionTokens(resolve resolver) error {
+	var issuers []*token.Issuer
+	for _, configured := range a.Issuers {
+		issuer, err := configured.resolve(resolve)
+		if err != nil {
+			return err
+		}
+		// Before it takes a provider from the pool, which is keyed by what is
+		// validated here.
+		if err := issuer.Validate(); err != nil {
+			return err
+		}
+		provider, err := acquireProvider(issuer.URL, issuer.JWKS, slogger(a.logger, "otp"))
+		if err != nil {
+			return err
+		}
+		a.providers = append(a.providers, provider)
+		issuer.Keys = provider.Provider
+		issuers = append(issuers, issuer)
+		a.issuerURLs = append(a.issuerURLs, issuer.URL)
+		if configured.TrustEmail {
+			a.logger.Warn("trust_email has no effect yet: this version mails no codes")
+		}
+	}
+	var err error
+	a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp"))
+	return err
+}
+
+func (i *Issuer) resolve(r resolver) (*token.Issuer, error) {
+	url, err := r.text("issuer", i.URL)
+	if err != nil {
+		return nil, err
+	}
+	resolved := &token.Issuer{URL: url, IDTokens: i.IDTokens}
+	option := func(name string) string { return fmt.Sprintf("issuer %s: %s", url, name) }
+
+	for _, list := range []struct {
+		name   string
+		to     *[]string
+		values []string
+	}{
+		{"audience", &resolved.Audience, i.Audience},
+		{"algorithms", &resolved.Algorithms, i.Algorithms},
+	} {
+		if *list.to, err = r.texts(option(list.name), list.values); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range []struct {
+		name  string
+		to    *string
+		value string
+	}{
+		{"jwks", &resolved.JWKS, i.JWKS},
+		{"linked_identity", &resolved.LinkedIdentity, i.LinkedIdentity},
+		{"groups_claim", &resolved.GroupsClaim, i.GroupsClaim},
+	} {
+		if *text.to, err = r.text(option(text.name), text.value); err != nil {
+			return nil, err
+		}
+	}
+	if i.Introspect != nil {
+		resolved.Introspect = new(token.ClientCredentials)
+		if resolved.Introspect.ID, err = r.text(option("introspect"), i.Introspect.ID); err != nil {
+			return nil, err
+		}
+		if resolved.Introspect.Secret, err = r.secret(option("introspect client secret"), i.Introspect.Secret); err != nil {
+			return nil, err
+		}
+	}
+	resolved.Defaults()
+	if i.ClockSkew != nil {
+		resolved.ClockSkew = time.Duration(*i.ClockSkew)
+	}
+	if strings.TrimSpace(resolved.GroupsClaim) == "" {
+		resolved.GroupsClaim = "groups"
+	}
+	return resolved, nil
+}

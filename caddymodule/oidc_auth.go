@@ -1,0 +1,146 @@
+package caddymodule
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+func init() {
+	caddy.RegisterModule(new(OIDCAuth))
+	caddy.RegisterModule(new(OIDCProvider))
+}
+
+// OIDCAuth lets a request pass if it carries a valid access token of a
+// configured issuer, in its Authorization header (RFC 6750). Others are
+// answered with 401, or with 503 while the issuer cannot be asked.
+//
+// The app behind it is told who the user is by the request headers
+// `Remote-User`, `Remote-Issuer`, `Remote-Email`, `Remote-Name` and
+// `Remote-Groups`; what a client wrote there is removed. The placeholders
+// `{http.auth.user.id}` and `{http.auth.user.<claim>}` are set.
+type OIDCAuth struct {
+	Restriction
+
+	// Whether the token is taken out of what goes to the app.
+	// Default: it is passed on.
+	StripToken bool `json:"strip_token,omitempty"`
+
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (*OIDCAuth) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.oidc_auth", New: func() caddy.Module { return new(OIDCAuth) }}
+}
+
+// Provision sets the handler up.
+func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
+	if o.app, err = appOf(ctx, "oidc_auth"); err != nil {
+		return err
+	}
+	return o.Restriction.provision(o.app, newResolver(ctx.Logger()))
+}
+
+// ServeHTTP checks the token.
+func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	p, err := o.admit(r)
+	if err != nil {
+		o.app.auditRefusal(r, p, tokenReason(err))
+		return refuse(w, r, token.Refuse(w.Header(), err), false)
+	}
+	if o.StripToken {
+		p.strip(r)
+	}
+	p.leave(r)
+	return next.ServeHTTP(w, r)
+}
+
+// admit checks the token and publishes what it says.
+func (o *OIDCAuth) admit(r *http.Request) (*passage, error) {
+	p := o.app.enter(r)
+	id, err := o.app.authenticate(r, p)
+	if err == nil {
+		err = o.check(id)
+	}
+	if err != nil {
+		return p, err
+	}
+	publish(r, id)
+	return p, nil
+}
+
+// parseOIDCAuth parses the directive. Syntax:
+//
+//	oidc_auth [<matcher>] {
+//		issuers  <url...>
+//		audience <aud...>
+//		strip_token
+//	}
+func parseOIDCAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	o := new(OIDCAuth)
+	return o, o.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler; the syntax is above.
+func (o *OIDCAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "oidc_auth", options{
+		"issuers":     func() error { return parseList(d, &o.Issuers) },
+		"audience":    func() error { return parseList(d, &o.Audience) },
+		"strip_token": func() error { return parseFlag(d, &o.StripToken) },
+	})
+}
+
+// OIDCProvider is the same check as a provider of Caddy's `authentication`
+// handler, which answers others with its plain 401.
+type OIDCProvider struct{ OIDCAuth }
+
+// CaddyModule returns the Caddy module information.
+func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.authentication.providers.oidc_auth", New: func() caddy.Module { return new(OIDCProvider) }}
+}
+
+// Authenticate checks the token. A token that is missing or invalid is no
+// technical failure; an issuer that cannot be asked is.
+func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	p, err := o.admit(r)
+	if err != nil {
+		o.app.auditRefusal(r, p, tokenReason(err))
+		token.Refuse(w.Header(), err) // the challenge that goes with the 401
+		if tokenReason(err) == stepup.ProviderUnavailable {
+			return caddyauth.User{}, false, err
+		}
+		return caddyauth.User{}, false, nil
+	}
+	user := caddyauth.User{ID: p.identity.Subject, Metadata: make(map[string]string)}
+	for claim, v := range p.identity.Claims {
+		if text, ok := claimText(v); ok && claim != "id" {
+			user.Metadata[claim] = text
+		}
+	}
+	if o.StripToken {
+		p.strip(r)
+	}
+	p.leave(r)
+	return user, true, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*OIDCAuth)(nil)
+	_ caddyhttp.MiddlewareHandler = (*OIDCAuth)(nil)
+	_ caddyfile.Unmarshaler       = (*OIDCAuth)(nil)
+	_ caddy.Provisioner           = (*OIDCProvider)(nil)
+	_ caddyauth.Authenticator     = (*OIDCProvider)(nil)
+)

@@ -1,0 +1,146 @@
+package caddymodule
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// Codes configures one-time passwords that are made on demand.
+type Codes struct {
+	// How many digits a code has: 6 to 8. Default: 6.
+	Digits int `json:"digits,omitempty"`
+
+	// How long a code is good: at most 10m. Default: 5m.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+}
+
+// TOTP configures one-time passwords of authenticator apps and devices (RFC 6238).
+type TOTP struct {
+	// The name that authenticator apps show. Default: the site's host.
+	Issuer string `json:"issuer,omitempty"`
+
+	// How many time steps of 30 seconds are accepted each way: 0 to 2.
+	// Default: 1.
+	Skew *int `json:"skew,omitempty"`
+
+	// How many factors a subject may have, of each type. Default: 5.
+	Devices int `json:"devices,omitempty"`
+}
+
+// Limits configures how many wrong guesses are judged.
+type Limits struct {
+	// How many wrong codes of one type in a row lock the subject. Default: 5.
+	Attempts int `json:"attempts,omitempty"`
+
+	// How long the first lock lasts. Each further one lasts twice as long, up
+	// to 24h. Default: 15m.
+	Lock caddy.Duration `json:"lock,omitempty"`
+
+	// How many wrong codes of a type, without a right one between them, close
+	// the type until an administrator unlocks the subject. Default: 100.
+	Cap int `json:"cap,omitempty"`
+
+	// How many wrong PINs or passwords in a row lock them, for an hour at
+	// first; 20 in all close them. Default: 5.
+	PINAttempts int `json:"pin_attempts,omitempty"`
+
+	// How many codes may be mailed to a subject in which time.
+	// Default: 5 in 1h.
+	Sends *Sends `json:"sends,omitempty"`
+
+	// Whether a locked subject is told so, by a 429 with Retry-After.
+	// Default: a lock looks like a wrong code.
+	Reveal bool `json:"reveal,omitempty"`
+}
+
+// Sends limits mailed codes.
+type Sends struct {
+	// How many codes.
+	Codes int `json:"codes,omitempty"`
+	// In which time.
+	Within caddy.Duration `json:"within,omitempty"`
+}
+
+const (
+	maxLifetime = 10 * time.Minute // NIST SP 800-63B, section 3.1.3.2
+	maxSkew     = 2
+	maxLock     = 24 * time.Hour
+	pinLock     = time.Hour
+	pinCap      = 20
+)
+
+// config returns the defaults, overridden by what is configured.
+func (a *App) config() (otp.Config, error) {
+	codes := Codes{Digits: 6, Lifetime: caddy.Duration(5 * time.Minute)}
+	if c := a.Codes; c != nil {
+		override(&codes.Digits, c.Digits)
+		override(&codes.Lifetime, c.Lifetime)
+	}
+	skew, devices := 1, 5
+	if t := a.TOTP; t != nil {
+		if t.Skew != nil {
+			skew = *t.Skew
+		}
+		override(&devices, t.Devices)
+	}
+	limits := Limits{Attempts: 5, Lock: caddy.Duration(15 * time.Minute), Cap: 100, PINAttempts: 5}
+	if l := a.Limits; l != nil {
+		override(&limits.Attempts, l.Attempts)
+		override(&limits.Lock, l.Lock)
+		override(&limits.Cap, l.Cap)
+		override(&limits.PINAttempts, l.PINAttempts)
+	}
+
+	switch {
+	case codes.Digits < 6 || codes.Digits > 8:
+		return otp.Config{}, fmt.Errorf("codes digits %d: choose 6 to 8", codes.Digits)
+	case codes.Lifetime < caddy.Duration(time.Second) || codes.Lifetime > caddy.Duration(maxLifetime):
+		return otp.Config{}, fmt.Errorf("codes lifetime %s: choose at most %s", time.Duration(codes.Lifetime), maxLifetime)
+	case skew < 0 || skew > maxSkew:
+		return otp.Config{}, fmt.Errorf("totp skew %d: choose 0 to %d steps", skew, maxSkew)
+	case devices < 1 || devices > 50:
+		return otp.Config{}, fmt.Errorf("totp devices %d: choose 1 to 50", devices)
+	case limits.Attempts < 1:
+		return otp.Config{}, fmt.Errorf("limits attempts %d: choose at least 1", limits.Attempts)
+	case limits.Lock < caddy.Duration(time.Second):
+		return otp.Config{}, fmt.Errorf("limits lock %s: choose at least 1s", time.Duration(limits.Lock))
+	case limits.Cap < limits.Attempts:
+		return otp.Config{}, fmt.Errorf("limits cap %d: choose at least as many as attempts, %d", limits.Cap, limits.Attempts)
+	case limits.PINAttempts < 1 || limits.PINAttempts > pinCap:
+		return otp.Config{}, fmt.Errorf("limits pin_attempts %d: choose 1 to %d", limits.PINAttempts, pinCap)
+	}
+	a.warnWithoutEffect()
+
+	lock := time.Duration(limits.Lock)
+	return otp.Config{
+		Digits:           codes.Digits,
+		Lifetime:         time.Duration(codes.Lifetime),
+		Skew:             skew,
+		Devices:          devices,
+		Limits:           store.NewLimits(limits.Attempts, lock, max(lock, maxLock), limits.Cap),
+		CredentialLimits: store.NewLimits(limits.PINAttempts, pinLock, maxLock, pinCap),
+	}, nil
+}
+
+// warnWithoutEffect names the options that nothing in this build uses.
+func (a *App) warnWithoutEffect() {
+	if a.TOTP != nil && a.TOTP.Issuer != "" {
+		a.logger.Warn("totp issuer has no effect yet: nothing in this version shows an authenticator app's name")
+	}
+	if a.Limits != nil && a.Limits.Sends != nil {
+		a.logger.Warn("limits sends has no effect yet: this version mails no codes")
+	}
+}
+
+// override puts what is configured in the place of a default.
+func override[T comparable](value *T, configured T) {
+	var none T
+	if configured != none {
+		*value = configured
+	}
+}

@@ -1,0 +1,48 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// refuse answers a request that does not go on. With pass it hands the error to
+// Caddy's error routes instead, the header fields being set already.
+func refuse(w http.ResponseWriter, r *http.Request, e *jsonapi.Error, pass bool) error {
+	w.Header().Set("Cache-Control", "no-store")
+	jsonapi.SetRequestID(w, r)
+	if pass {
+		return caddyhttp.Error(e.HTTPStatus(), e)
+	}
+	jsonapi.Write(w, e)
+	return nil
+}
+
+// tokenReason is the reason for a request whose token failed with err.
+func tokenReason(err error) stepup.Reason {
+	var invalid *token.InvalidError
+	switch {
+	case errors.Is(err, token.ErrMissing):
+		return stepup.NoToken
+	case errors.As(err, &invalid), errors.Is(err, token.ErrNoLinkedIdentity):
+		return stepup.InvalidToken
+	default:
+		return stepup.ProviderUnavailable
+	}
+}
+
+// auditRefusal writes an audit line about a refused request.
+func (a *App) auditRefusal(r *http.Request, p *passage, reason stepup.Reason) {
+	e := audit.Event{Name: audit.Refused, Reason: string(reason), ClientIP: clientIP(r.Context())}
+	if p.identity != nil {
+		e.Subject = a.service.Hash(otp.Subject{Issuer: p.identity.Issuer, ID: p.identity.Subject})
+	}
+	a.audit.Write(r.Context(), e)
+}

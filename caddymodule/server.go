@@ -1,0 +1,116 @@
+package caddymodule
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/pace"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+func init() { caddy.RegisterModule(new(Server)) }
+
+// Server answers the routes on which one-time passwords are created and
+// verified, and factors enrolled: `/user/otp`, `/user/otp/verify` and
+// `/user/devices/totp`. All other requests go on to the next handler, without
+// the identity headers that a client may have made up.
+//
+// Who the user is comes from the bearer token and from nowhere else.
+type Server struct {
+	Restriction
+
+	// Whether tokens need the scope that PACE's API asks for on each route.
+	// Default: any scope will do.
+	EnforceScopes bool `json:"enforce_scopes,omitempty"`
+
+	app  *App
+	pace *pace.API
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Server) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.otp_server", New: func() caddy.Module { return new(Server) }}
+}
+
+// Provision sets the handler up.
+func (s *Server) Provision(ctx caddy.Context) (err error) {
+	if s.app, err = appOf(ctx, "otp_server"); err != nil {
+		return err
+	}
+	if err := s.Restriction.provision(s.app, newResolver(ctx.Logger())); err != nil {
+		return err
+	}
+	s.app.servers.Add(1)
+	s.pace = &pace.API{
+		OTP:           s.app.service,
+		Authenticate:  s.authenticate,
+		EnforceScopes: s.EnforceScopes,
+		Reveal:        s.app.reveal,
+		Now:           time.Now,
+	}
+	return nil
+}
+
+// ServeHTTP answers the routes.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	p := s.app.enter(r)
+	if pace.Serves(r.URL.Path) {
+		s.pace.ServeHTTP(w, r)
+		return nil
+	}
+	p.leave(r)
+	return next.ServeHTTP(w, r)
+}
+
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error) {
+	p := s.app.enter(r)
+	id, err := s.app.authenticate(r, p)
+	if err == nil {
+		err = s.check(id)
+	}
+	if err != nil {
+		s.app.auditRefusal(r, p, tokenReason(err))
+		return nil, otp.Caller{}, token.Refuse(w.Header(), err)
+	}
+	publish(r, id)
+	return id, caller(r.Context(), id), nil
+}
+
+// parseServer parses the directive. Syntax:
+//
+//	otp_server [<matcher>] {
+//		enforce_scopes
+//		issuers  <url...>
+//		audience <aud...>
+//	}
+func parseServer(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	s := new(Server)
+	return s, s.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler; the syntax is above.
+func (s *Server) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "otp_server", options{
+		"enforce_scopes": func() error { return parseFlag(d, &s.EnforceScopes) },
+		"issuers":        func() error { return parseList(d, &s.Issuers) },
+		"audience":       func() error { return parseList(d, &s.Audience) },
+	})
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Server)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Server)(nil)
+	_ caddyfile.Unmarshaler       = (*Server)(nil)
+)

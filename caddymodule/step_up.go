@@ -1,0 +1,232 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+func init() { caddy.RegisterModule(new(StepUp)) }
+
+// StepUp is the gate: it lets a request pass if it carries a valid access token
+// and the same session has proved a one-time password recently. Others are
+// answered with a challenge (RFC 9470), a 401 that names where to verify one.
+//
+// Besides what `oidc_auth` tells the app, it sets `Remote-Amr` and
+// `Remote-Auth-Time`. It sets the placeholders `{http.step_up.reason}` (empty if
+// the request passed), `{http.step_up.type}`, `{http.step_up.time}` (Unix),
+// `{http.step_up.age}` and `{http.step_up.max_age}` (seconds).
+//
+// It decides before the next handler runs, and never reads the request's body.
+type StepUp struct {
+	Restriction
+
+	// How old a proof may be. 0: every request needs a one-time password of
+	// its own. Default: 5m.
+	MaxAge *caddy.Duration `json:"max_age,omitempty"`
+
+	// The types of one-time password that are accepted.
+	// Default: `account`, `login`, `totp` and `device-totp`.
+	Types []string `json:"types,omitempty"`
+
+	// Scopes that the token needs as well. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Values of the token's `amr` that are proof enough, if its `auth_time` is
+	// within `max_age`. Default: none.
+	AcceptAMR []string `json:"accept_amr,omitempty"`
+
+	// Values of the token's `acr` that are proof enough, likewise.
+	// Default: none.
+	AcceptACR []string `json:"accept_acr,omitempty"`
+
+	// Whether the token is taken out of what goes to the app.
+	// Default: it is passed on.
+	StripToken bool `json:"strip_token,omitempty"`
+
+	// What the challenge names as the place to verify a one-time password.
+	// Default: `/user/otp/verify`.
+	VerifyURL string `json:"verify_url,omitempty"`
+
+	// Whether refusals are handed to Caddy's error routes (`handle_errors`)
+	// instead of answered. Default: false.
+	PassErrors bool `json:"pass_errors,omitempty"`
+
+	// Whether nothing is refused: what would have been is only logged.
+	// Default: false.
+	ReportOnly bool `json:"report_only,omitempty"`
+
+	app    *App
+	gate   *stepup.Gate
+	logger *zap.Logger
+}
+
+const (
+	defaultMaxAge    = 5 * time.Minute
+	defaultVerifyURL = "/user/otp/verify"
+)
+
+// CaddyModule returns the Caddy module information.
+func (*StepUp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.step_up", New: func() caddy.Module { return new(StepUp) }}
+}
+
+// Provision sets the handler up.
+func (s *StepUp) Provision(ctx caddy.Context) (err error) {
+	s.logger = ctx.Logger()
+	if s.app, err = appOf(ctx, "step_up"); err != nil {
+		return err
+	}
+	resolve := newResolver(s.logger)
+	if err := s.Restriction.provision(s.app, resolve); err != nil {
+		return err
+	}
+	policy, err := s.policy(resolve)
+	if err != nil {
+		return fmt.Errorf("step_up: %w", err)
+	}
+	s.gate = &stepup.Gate{Policy: policy, OTP: s.app.service, Now: time.Now}
+	s.app.service.Retain(policy.MaxAge)
+	s.app.gates.Add(1)
+	return nil
+}
+
+func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
+	p.MaxAge, p.ReportOnly = defaultMaxAge, s.ReportOnly
+	if s.MaxAge != nil {
+		p.MaxAge = time.Duration(*s.MaxAge)
+	}
+	if p.MaxAge < 0 || p.MaxAge > 0 && p.MaxAge < time.Second {
+		return p, errors.New("max_age: choose 0 or at least 1s")
+	}
+	types, err := r.texts("types", s.Types)
+	if err != nil {
+		return p, err
+	}
+	for _, name := range types {
+		t, err := otp.ParseType(name)
+		if err != nil {
+			return p, fmt.Errorf("types: %w", err)
+		}
+		if !slices.Contains(p.Types, t) {
+			p.Types = append(p.Types, t)
+		}
+	}
+	if len(p.Types) == 0 {
+		p.Types = otp.Types()
+	}
+	if p.Scopes, err = r.texts("scopes", s.Scopes); err != nil {
+		return p, err
+	}
+	if p.AcceptAMR, err = r.texts("accept_amr", s.AcceptAMR); err != nil {
+		return p, err
+	}
+	if p.AcceptACR, err = r.texts("accept_acr", s.AcceptACR); err != nil {
+		return p, err
+	}
+	if p.VerifyURL, err = r.text("verify_url", s.VerifyURL); err != nil {
+		return p, err
+	}
+	if p.VerifyURL == "" {
+		p.VerifyURL = defaultVerifyURL
+	}
+	return p, nil
+}
+
+// ServeHTTP lets the request pass, or challenges it.
+func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	p := s.app.enter(r)
+	if s.tooEarly(r, p) && !s.ReportOnly {
+		return refuse(w, r, &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}, s.PassErrors)
+	}
+
+	d, tokenErr := s.decide(r, p)
+	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
+	if !d.Passes() {
+		s.report(r, p, d)
+		if !s.ReportOnly {
+			return refuse(w, r, s.refusal(w, d, tokenErr), s.PassErrors)
+		}
+	}
+	if d.Passes() && !s.ReportOnly {
+		p.accept(d.Proof)
+	}
+	if s.StripToken {
+		p.strip(r)
+	}
+	p.leave(r)
+	return next.ServeHTTP(w, r)
+}
+
+// decide checks the token, and asks the gate.
+func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
+	id, err := s.app.authenticate(r, p)
+	if err == nil {
+		err = s.check(id)
+	}
+	if err != nil {
+		return stepup.Decision{Reason: tokenReason(err)}, err
+	}
+	publish(r, id)
+	d := s.gate.Decide(r.Context(), stepup.Request{
+		Identity: id,
+		Caller:   caller(r.Context(), id),
+		Code:     p.code,
+		Proofs:   p.proofs,
+	})
+	if d.TriedCode {
+		p.code = nil
+	}
+	if d.Reason == stepup.Locked && !s.app.reveal {
+		d.Reason = stepup.OTPInvalid // as anybody may see it; the audit log says more
+	}
+	return d, nil
+}
+
+// tooEarly tells whether the request came as early data, which can be replayed,
+// and must not be: it changes something, or spends an OTP.
+func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return jsonapi.IsEarly(r) && (!safe || p.code != nil || s.gate.MaxAge == 0)
+}
+
+// refusal is the answer to a request that does not pass.
+func (s *StepUp) refusal(w http.ResponseWriter, d stepup.Decision, tokenErr error) *jsonapi.Error {
+	if tokenErr != nil {
+		return token.Refuse(w.Header(), tokenErr)
+	}
+	return s.gate.Challenge(w.Header(), d)
+}
+
+// report writes what was refused, or would have been.
+func (s *StepUp) report(r *http.Request, p *passage, d stepup.Decision) {
+	if s.ReportOnly {
+		s.logger.Info("report_only: this request would have been refused",
+			zap.String("reason", string(d.Reason)), zap.String("method", r.Method), zap.String("path", r.URL.Path))
+		return
+	}
+	s.app.auditRefusal(r, p, d.Reason)
+}
+
+// accept remembers a proof for later gates, and for the app.
+func (p *passage) accept(proof stepup.Proof) {
+	p.proofs = append(p.proofs, proof)
+	p.shown = &proof
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*StepUp)(nil)
+	_ caddyhttp.MiddlewareHandler = (*StepUp)(nil)
+)

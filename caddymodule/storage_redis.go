@@ -1,0 +1,236 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+	"github.com/caddy-otp/caddy-otp/internal/store/redisstore"
+)
+
+func init() { caddy.RegisterModule(new(RedisStorage)) }
+
+// RedisStorage keeps everything in Redis (7.0 and newer) or Valkey, shared by
+// any number of Caddy nodes. It needs a `key`, the same on all nodes. Redis
+// must not evict keys (`maxmemory-policy noeviction`), or counts of wrong
+// codes could vanish.
+type RedisStorage struct {
+	// How Redis is set up: `single`. Default: `single`.
+	Mode string `json:"mode,omitempty"`
+
+	// The address, host:port, or the path of a Unix socket. Required.
+	Addresses []string `json:"address,omitempty"`
+
+	// The name of the ACL user. Default: Redis' default user.
+	Username string `json:"username,omitempty"`
+
+	// The password. Default: none.
+	Password string `json:"password,omitempty"`
+
+	// The number of the database. Default: 0.
+	DB int `json:"db,omitempty"`
+
+	// Turns TLS on. Default: off.
+	TLS *RedisTLS `json:"tls,omitempty"`
+
+	// What all keys in Redis begin with. Default: `otp`.
+	KeyPrefix string `json:"key_prefix,omitempty"`
+
+	// How long one operation may take, connecting included. Default: 500ms.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	pooledStore
+}
+
+// RedisTLS configures TLS to Redis.
+type RedisTLS struct {
+	// The path of a file with the certificates, in PEM, of the authorities that
+	// are trusted. Default: the system's.
+	CA string `json:"ca,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*RedisStorage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "otp.storage.redis", New: func() caddy.Module { return new(RedisStorage) }}
+}
+
+// Provision does not connect: Redis may come up later.
+func (s *RedisStorage) Provision(ctx caddy.Context) error {
+	options, err := s.options(newResolver(ctx.Logger()))
+	if err != nil {
+		return fmt.Errorf("storage redis: %w", err)
+	}
+	options.Logger = slogger(ctx.Logger(), "otp.storage.redis")
+	key, err := s.poolKey(options)
+	if err != nil {
+		return err
+	}
+	return s.acquire(key, func() (closableStore, error) { return redisstore.New(options) })
+}
+
+func (s *RedisStorage) options(r resolver) (o redisstore.Options, err error) {
+	mode, err := r.text("mode", s.Mode)
+	if err != nil {
+		return o, err
+	}
+	if mode != "" && mode != "single" {
+		return o, fmt.Errorf("mode %q is unknown: this version knows single", mode)
+	}
+	if o.Addresses, err = r.texts("address", s.Addresses); err != nil {
+		return o, err
+	}
+	if len(o.Addresses) != 1 {
+		return o, errors.New("address: name one, host:port")
+	}
+	if err := checkAddress(o.Addresses[0]); err != nil {
+		return o, err
+	}
+	if o.Username, err = r.text("username", s.Username); err != nil {
+		return o, err
+	}
+	if s.Password != "" {
+		if o.Password, err = r.secret("storage redis password", s.Password); err != nil {
+			return o, err
+		}
+	}
+	if o.KeyPrefix, err = r.text("key_prefix", s.KeyPrefix); err != nil {
+		return o, err
+	}
+	if strings.ContainsAny(o.KeyPrefix, "{}") {
+		return o, errors.New("key_prefix must not contain braces: they decide in which slot of a cluster a key lies")
+	}
+	if s.DB < 0 {
+		return o, errors.New("db must not be negative")
+	}
+	o.DB = s.DB
+	if s.Timeout < 0 || s.Timeout > caddy.Duration(time.Minute) {
+		return o, errors.New("timeout: choose at most 1m")
+	}
+	o.Timeout = time.Duration(s.Timeout)
+	if s.TLS != nil {
+		o.TLS, err = s.TLS.config(r)
+	}
+	return o, err
+}
+
+func checkAddress(address string) error {
+	if strings.HasPrefix(address, "/") {
+		return nil // a Unix socket
+	}
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return fmt.Errorf("address %q is not host:port", address)
+	}
+	return nil
+}
+
+func (t *RedisTLS) config(r resolver) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	path, err := r.text("tls ca", t.CA)
+	if err != nil || path == "" {
+		return c, err
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("tls ca: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls ca: there is no certificate in %s", path)
+	}
+	return c, nil
+}
+
+// poolKey is a hash of all that makes one connection differ from another, the
+// resolved password and the certificates included.
+func (s *RedisStorage) poolKey(o redisstore.Options) (string, error) {
+	var ca []byte
+	if s.TLS != nil && s.TLS.CA != "" {
+		path, err := caddy.NewReplacer().ReplaceOrErr(s.TLS.CA, true, false)
+		if err != nil {
+			return "", err
+		}
+		if ca, err = os.ReadFile(path); err != nil {
+			return "", err
+		}
+	}
+	description, err := json.Marshal([]any{o.Addresses, o.Username, o.Password, o.DB, o.KeyPrefix, o.Timeout, o.TLS != nil, ca})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("redis %x", sha256.Sum256(description)), nil
+}
+
+// Storage returns the connection.
+func (s *RedisStorage) Storage() store.Storage { return s.store }
+
+// KeyFile is none: several nodes need the same key.
+func (s *RedisStorage) KeyFile() (string, error) { return "", nil }
+
+// Cleanup lets go of the connection.
+func (s *RedisStorage) Cleanup() error { return s.release() }
+
+// UnmarshalCaddyfile sets up the storage. Syntax:
+//
+//	redis {
+//		mode       single
+//		address    <host:port>
+//		username   <name>
+//		password   <password>
+//		db         <number>
+//		tls        {
+//			ca <path>
+//		}
+//		key_prefix <prefix>
+//		timeout    <duration>
+//	}
+func (s *RedisStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "storage redis", options{
+		"mode":       func() error { return parseMode(d, &s.Mode) },
+		"address":    func() error { return parseList(d, &s.Addresses) },
+		"username":   func() error { return parseText(d, &s.Username) },
+		"password":   func() error { return parseText(d, &s.Password) },
+		"db":         func() error { return parseNumber(d, &s.DB) },
+		"key_prefix": func() error { return parseText(d, &s.KeyPrefix) },
+		"timeout":    func() error { return parseDuration(d, &s.Timeout) },
+		"tls": func() error {
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			s.TLS = new(RedisTLS)
+			return parseBlock(d, "tls", options{"ca": func() error { return parseText(d, &s.TLS.CA) }})
+		},
+	})
+}
+
+func parseMode(d *caddyfile.Dispenser, mode *string) error {
+	if err := parseText(d, mode); err != nil {
+		return err
+	}
+	if *mode != "single" && !strings.HasPrefix(*mode, "{") {
+		return d.Errf("mode %q is unknown: this version knows single", *mode)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ Storage               = (*RedisStorage)(nil)
+	_ caddy.Provisioner     = (*RedisStorage)(nil)
+	_ caddy.CleanerUpper    = (*RedisStorage)(nil)
+	_ caddyfile.Unmarshaler = (*RedisStorage)(nil)
+)

@@ -1,0 +1,164 @@
+package otp
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// Kind is a kind of credential that users know by heart.
+type Kind string
+
+// The kinds.
+const (
+	PIN      Kind = "pin"
+	Password Kind = "password"
+)
+
+// Credential is a PIN or password that somebody claims to be a subject's.
+type Credential struct {
+	Subject Subject
+	Kind    Kind
+	Secret  string
+	// Hash is what [Hasher.Hash] made of the right one, nil if none was set.
+	Hash []byte
+}
+
+// Credentials checks PINs and passwords. Attempts are counted by the caller.
+type Credentials interface {
+	// Check tells whether the credential is right. An error means that nobody
+	// could say, and never that it is wrong.
+	Check(ctx context.Context, c Credential) (right bool, err error)
+}
+
+// Hasher is implemented by Credentials that are kept in the store.
+type Hasher interface {
+	// Hash returns what Check is to compare with later.
+	Hash(ctx context.Context, secret string) ([]byte, error)
+}
+
+// proveCredential is the one path of every guess at a PIN or password, like
+// prove for one-time passwords. The password is tried first, then the PIN, and
+// both are one attempt; an empty one is not given.
+func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin string, effect func(now time.Time) store.Change) (*store.Outcome, error) {
+	now := s.now()
+	payment, err := s.vault.Pay(ctx, who.Subject, store.Attempt{
+		Tries: credentialGroup, Group: credentialGroup, Limits: s.config.CredentialLimits, Now: store.At(now),
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	verdict, err := s.checkCredentials(ctx, who, payment, password, pin)
+	if err != nil {
+		if verdict == unknown {
+			if err := s.refund(ctx, who, payment); err != nil {
+				return nil, err
+			}
+		}
+		s.log(ctx, who, audit.Rejected, "credentials_unavailable", "")
+		return nil, errors.Join(ErrCredentialsUnavailable, err)
+	}
+	if verdict != right {
+		return nil, s.reject(ctx, who, payment, reasonWrong, nil)
+	}
+
+	change := effect(now)
+	change.Now = store.At(now)
+	change.Settle = &store.Settlement{Right: credentialGroup[0], Paid: payment.Paid, Limits: s.config.CredentialLimits}
+	outcome, err := s.vault.Apply(ctx, who.Subject, change)
+	if err != nil {
+		return nil, err
+	}
+	if outcome.Refused != "" {
+		return nil, s.refuseRight(ctx, who, change, outcome.Refused, "")
+	}
+	return outcome, nil
+}
+
+// verdict is what is known of a guess.
+type verdict int
+
+const (
+	unknown verdict = iota // nobody said anything
+	wrong                  // something that was guessed is wrong
+	right
+)
+
+// checkCredentials judges what was paid for. Where nothing was, because the
+// subject is locked, hashes in the store are compared all the same, so that the
+// lock does not show in the time; others are not asked.
+func (s *Service) checkCredentials(ctx context.Context, who Caller, p *store.Payment, password, pin string) (verdict, error) {
+	paid := len(p.Paid) > 0
+	_, local := s.credentials.(Hasher)
+	if !paid && !local {
+		return wrong, nil
+	}
+	found := unknown
+	for _, c := range []Credential{
+		{Subject: who.Subject, Kind: Password, Secret: password},
+		{Subject: who.Subject, Kind: PIN, Secret: pin},
+	} {
+		if c.Secret == "" || found == right {
+			continue
+		}
+		if sealed := p.Record.Credentials[string(c.Kind)]; sealed != nil && local {
+			hash, _, err := s.ring.Open(sealed, credentialContext(who.Subject, c.Kind)...)
+			if err != nil {
+				return found, err
+			}
+			c.Hash = hash
+		}
+		ok, err := s.credentials.Check(ctx, c)
+		if err != nil {
+			return found, err
+		}
+		found = wrong
+		if ok && paid {
+			found = right
+		}
+	}
+	return found, nil
+}
+
+// refund gives back an attempt of which nobody said anything: the only refund
+// there is. A request that learned that one of two guesses is wrong gets none,
+// and neither does a client that went away: both could guess for nothing.
+func (s *Service) refund(ctx context.Context, who Caller, p *store.Payment) error {
+	if len(p.Paid) == 0 || ctx.Err() != nil {
+		return nil
+	}
+	_, err := s.vault.Apply(ctx, who.Subject, store.Change{
+		Now:    store.At(s.now()),
+		Settle: &store.Settlement{Paid: p.Paid, Limits: s.config.CredentialLimits},
+	})
+	return err
+}
+
+// credentialContext is what the hash of a PIN or password is sealed for.
+func credentialContext(subject Subject, kind Kind) []string {
+	return []string{"credential", subject.Issuer, subject.ID, string(kind)}
+}
+
+// ErrCredentialsElsewhere means that PINs and passwords are not kept here.
+var ErrCredentialsElsewhere = errors.New("PINs and passwords are not kept in this store: set them where `credentials` asks for them")
+
+// SetCredential sets a subject's PIN or password. The error is
+// [ErrCredentialsElsewhere] or [ErrUnavailable].
+func (s *Service) SetCredential(ctx context.Context, subject Subject, kind Kind, secret string) error {
+	hasher, ok := s.credentials.(Hasher)
+	if !ok || !slices.Contains([]Kind{PIN, Password}, kind) {
+		return ErrCredentialsElsewhere
+	}
+	hash, err := hasher.Hash(ctx, secret)
+	if err != nil {
+		return err
+	}
+	return s.administer(ctx, subject, audit.CredentialSet, store.Change{SetCredential: &store.NewCredential{
+		Kind: string(kind), Hash: s.ring.Seal(hash, credentialContext(subject, kind)...),
+	}})
+}

@@ -1,0 +1,130 @@
+package otp
+
+import (
+	"crypto/subtle"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/hotp"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// match is the judgement of a guess.
+type match struct {
+	Right  bool
+	Reason string // why it is not right
+	At     time.Time
+	Type   Type
+	Factor string // id of the factor whose code it is, if it is a factor's
+	Spend  store.Spend
+}
+
+// judge compares a guess with everything that was paid for. Every candidate is
+// computed before it answers, and stand-ins take the place of those that a
+// subject does not have or may not try: so that the time that it takes does
+// not tell a wrong code from a lock, a missing factor or an unknown user.
+//
+// Of several types that match, the weakest wins. A right code is given back
+// what it paid for the other types; if it could win by one of those, whoever
+// knows a PIN could make codes on demand until one equals the authenticator's.
+func (s *Service) judge(subject Subject, p *store.Payment, code string, types []Type, now time.Time) match {
+	digits, ok := canonical(code)
+	if !ok {
+		digits = "" // equals no code, and takes as long
+	}
+	found := match{Reason: reasonWrong, At: now}
+	for _, t := range Types() {
+		if !slices.Contains(types, t) {
+			continue
+		}
+		_, paid := p.Paid[string(t)]
+		m := match{}
+		if t.onDemand() {
+			m = s.judgeCode(subject, p.Record, digits, t)
+		} else {
+			m = s.judgeFactors(subject, p.Record, digits, t, now)
+		}
+		switch {
+		case !paid || found.Right:
+		case m.Right:
+			found, found.At = m, now
+		case m.Reason != "":
+			found.Reason = m.Reason
+		}
+	}
+	return found
+}
+
+// judgeCode compares with the live code of a type.
+func (s *Service) judgeCode(subject Subject, r *store.Record, digits string, t Type) match {
+	c := r.Codes[string(t)]
+	if !s.ring.IsCodeMAC(c.MAC, subject.Issuer, subject.ID, string(t), digits) {
+		return match{}
+	}
+	return match{Right: true, Type: t, Spend: store.Spend{Type: string(t), MAC: c.MAC}}
+}
+
+// judgeFactors compares with all time steps of all confirmed factors of a type.
+func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, t Type, now time.Time) match {
+	var found match
+	judged := 0
+	for id, f := range r.Factors {
+		if f.Type != string(t) || !f.Confirmed {
+			continue
+		}
+		judged++
+		secret, _, err := s.ring.Open(f.Secret, factorContext(subject, id)...)
+		if err != nil {
+			s.logger.Error("a factor's secret does not open; it is as if it were not there",
+				slog.String("subject", s.vault.Hash(subject)), slog.String("factor", id))
+			continue
+		}
+		step, right := matchStep(string(secret), digits, f, s.config.Skew, now)
+		switch {
+		case !right || found.Right:
+		case step > f.LastStep:
+			found = match{Right: true, Type: t, Factor: id, Spend: store.Spend{Factor: id, Step: step}}
+		default:
+			found.Reason = reasonReplayed
+		}
+	}
+	for ; judged < s.config.Devices; judged++ {
+		secret, _, _ := s.ring.Open(s.standIn, standInContext)
+		matchStep(string(secret), digits, newFactor(DeviceTOTP), s.config.Skew, now)
+	}
+	return found
+}
+
+// matchStep returns the latest time step around now whose code is digits
+// (RFC 6238, section 5.2). It computes them all.
+func matchStep(secret, digits string, f store.Factor, skew int, now time.Time) (step int64, right bool) {
+	hash, known := algorithms[f.Algorithm]
+	if !known || f.Period <= 0 {
+		return 0, false
+	}
+	current := now.Unix() / int64(f.Period)
+	for candidate := current - int64(skew); candidate <= current+int64(skew); candidate++ {
+		want, err := hotp.GenerateCodeCustom(secret, uint64(candidate), hotp.ValidateOpts{
+			Digits: otp.Digits(f.Digits), Algorithm: hash,
+		})
+		if err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(digits)) == 1 {
+			step, right = candidate, true
+		}
+	}
+	return step, right
+}
+
+// algorithms by their names in otpauth URIs. MD5 is not among them.
+var algorithms = map[string]otp.Algorithm{
+	"SHA1":   otp.AlgorithmSHA1,
+	"SHA256": otp.AlgorithmSHA256,
+	"SHA512": otp.AlgorithmSHA512,
+}
+
+// factorContext is what a factor's secret is sealed for.
+func factorContext(subject Subject, id string) []string {
+	return []string{"factor", subject.Issuer, subject.ID, id}
+}

@@ -1,0 +1,89 @@
+package otp
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// Config is what an operator decides. All fields are required.
+type Config struct {
+	Digits   int           // of codes on demand: 6 to 8
+	Lifetime time.Duration // of codes on demand
+	Skew     int           // TOTP steps accepted each way
+	Devices  int           // factors a subject may have, of each type
+
+	// Limits of one-time passwords, each type counted apart.
+	Limits store.Limits
+	// CredentialLimits are those of PINs and passwords together.
+	CredentialLimits store.Limits
+}
+
+// Service makes, judges and spends one-time passwords.
+type Service struct {
+	config      Config
+	vault       *Vault
+	ring        *seal.Ring
+	credentials Credentials
+	now         func() time.Time
+	audit       *audit.Log
+	logger      *slog.Logger
+
+	standIn   []byte       // a sealed secret, judged where there is no factor
+	retention atomic.Int64 // how long elevations are kept, in nanoseconds
+}
+
+// New returns a service. Now is the only clock that it reads.
+func New(config Config, vault *Vault, ring *seal.Ring, credentials Credentials, now func() time.Time, log *audit.Log, logger *slog.Logger) *Service {
+	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, now: now, audit: log, logger: logger}
+	s.standIn = ring.Seal([]byte(newSecret()), standInContext)
+	s.Retain(EnrolmentAge)
+	return s
+}
+
+const standInContext = "stand-in"
+
+// Retain has elevations kept for at least d, which is the longest that some
+// gate asks for.
+func (s *Service) Retain(d time.Duration) {
+	for {
+		have := s.retention.Load()
+		if int64(d) <= have || s.retention.CompareAndSwap(have, int64(d)) {
+			return
+		}
+	}
+}
+
+func (s *Service) retain() time.Duration { return time.Duration(s.retention.Load()) }
+
+// The counters that lock together.
+var (
+	otpGroup        = names(Types())
+	credentialGroup = []string{"credential"}
+)
+
+func names(types []Type) []string {
+	n := make([]string, len(types))
+	for i, t := range types {
+		n[i] = string(t)
+	}
+	return n
+}
+
+// log writes an audit line about the caller.
+func (s *Service) log(ctx context.Context, who Caller, event, reason string, t Type) {
+	s.audit.Write(ctx, audit.Event{
+		Name: event, Reason: reason, Subject: s.vault.Hash(who.Subject), ClientIP: who.ClientIP, Type: string(t),
+	})
+}
+
+// Hash returns the keyed hash by which logs name a subject.
+func (s *Service) Hash(subject Subject) string { return s.vault.Hash(subject) }
+
+// Open makes the first contact with the store ahead of the first request.
+func (s *Service) Open(ctx context.Context) error { return s.vault.Open(ctx) }

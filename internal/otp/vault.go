@@ -1,0 +1,155 @@
+package otp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// Vault is the store as seen by subject: it knows under which key a subject's
+// record lies, and notices a store that the configured keys do not belong to.
+//
+// Where a record lies depends on the index key. The store itself holds it,
+// sealed, as its canary: so it stays the same when keys are rotated, and a
+// node with a wrong key learns so before it writes anything.
+type Vault struct {
+	storage store.Storage
+	ring    *seal.Ring
+	logger  *slog.Logger
+
+	place  atomic.Pointer[place] // nil until the store was reached
+	lost   atomic.Bool           // place has to be asked for again
+	faulty atomic.Bool           // the last contact failed, and that was logged
+}
+
+// place is where records lie.
+type place struct {
+	index  seal.Index
+	canary string
+}
+
+func (p *place) key(s Subject) store.Key {
+	return store.Key{Subject: p.index.Key(s.Issuer, s.ID), Canary: p.canary}
+}
+
+// NewVault returns a vault. It does not reach for the storage yet.
+func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vault {
+	return &Vault{storage: storage, ring: ring, logger: logger}
+}
+
+// ErrWrongKey is logged, and answered with as any other failure of the store,
+// when none of the configured keys belongs to it.
+var ErrWrongKey = errors.New("the store was made with another key: put it back as the last `key`, or use another store")
+
+// Load returns the subject's record.
+func (v *Vault) Load(ctx context.Context, s Subject) (*store.Record, error) {
+	return within(ctx, v, s, v.storage.Load)
+}
+
+// Pay pays for an attempt.
+func (v *Vault) Pay(ctx context.Context, s Subject, a store.Attempt) (*store.Payment, error) {
+	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Payment, error) {
+		return v.storage.Pay(ctx, key, a)
+	})
+}
+
+// Apply makes a change.
+func (v *Vault) Apply(ctx context.Context, s Subject, c store.Change) (*store.Outcome, error) {
+	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Outcome, error) {
+		return v.storage.Apply(ctx, key, c)
+	})
+}
+
+// Hash returns the keyed hash of a subject for logs: the key of its record.
+// It is empty as long as the store was never reached.
+func (v *Vault) Hash(s Subject) string {
+	p := v.place.Load()
+	if p == nil {
+		return ""
+	}
+	return p.key(s).Subject
+}
+
+// Open makes the first contact ahead of the first request.
+func (v *Vault) Open(ctx context.Context) error {
+	_, err := v.open(ctx)
+	return v.report(err)
+}
+
+// within runs a step on the subject's record. A store that came back empty, or
+// was given another canary, is opened anew, and the step repeated where the
+// record lies now.
+func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (T, error)) (result T, err error) {
+	for range 2 {
+		var p *place
+		if p, err = v.open(ctx); err != nil {
+			break
+		}
+		result, err = step(ctx, p.key(s))
+		if !errors.Is(err, store.ErrCanary) {
+			break
+		}
+		v.lost.Store(true)
+	}
+	return result, v.report(err)
+}
+
+func (v *Vault) open(ctx context.Context) (*place, error) {
+	known := v.place.Load()
+	if known != nil && !v.lost.Load() {
+		return known, nil
+	}
+	// A store that lost nothing but its canary still has its records where
+	// they were: so a node that knows the place puts that canary back.
+	index := v.ring.NewIndex()
+	if known != nil {
+		index = known.index
+	}
+	canary, err := v.storage.Canary(ctx, v.canary(index))
+	if err != nil {
+		return nil, err
+	}
+	opened, current, err := v.ring.Open(canary.Sealed, canaryContext)
+	if err != nil {
+		return nil, ErrWrongKey
+	}
+	p := &place{index: opened, canary: canary.Fingerprint}
+	if !current {
+		// From here on the first key is enough to find every record.
+		if err := v.storage.ReplaceCanary(ctx, v.canary(p.index)); err != nil {
+			return nil, err
+		}
+	}
+	v.place.Store(p)
+	v.lost.Store(false)
+	return p, nil
+}
+
+const canaryContext = "canary"
+
+func (v *Vault) canary(index seal.Index) store.Canary {
+	return store.Canary{Fingerprint: index.Key("canary"), Sealed: v.ring.Seal(index, canaryContext)}
+}
+
+// report logs when the store begins to fail and when it heals, and gives all
+// failures the one form that callers know.
+func (v *Vault) report(err error) error {
+	switch {
+	case err == nil:
+		if v.faulty.Load() && v.faulty.Swap(false) {
+			v.logger.Info("storage answers again")
+		}
+		return nil
+	case errors.Is(err, context.Canceled): // the client went away
+	case errors.Is(err, store.ErrCorrupt):
+		v.logger.Error("refusing the subject of a corrupt record", slog.Any("error", err))
+	case !v.faulty.Swap(true):
+		v.logger.Error("storage unavailable, refusing until it answers", slog.Any("error", err))
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

@@ -1,0 +1,127 @@
+package otp
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// Proof is a one-time password that was right.
+type Proof struct {
+	Type Type
+	At   time.Time
+}
+
+// Use is what a right one-time password leaves behind.
+type Use int
+
+const (
+	// ElevateUnspent leaves an elevation that also serves, once, a gate that
+	// asks for an OTP with every request.
+	ElevateUnspent Use = iota
+	// ElevateSpent leaves an elevation for gates with a longer memory: this
+	// request is the one that it served.
+	ElevateSpent
+)
+
+// Verify judges a one-time password of one of types, spends it, and elevates
+// the caller's session. The error is a [*Rejection] if it was not right, or
+// [ErrUnavailable]. One call is one attempt, however many types it tries.
+func (s *Service) Verify(ctx context.Context, who Caller, code string, types []Type, use Use) (Proof, error) {
+	m, _, err := s.prove(ctx, who, code, types, func(m match) store.Change {
+		return store.Change{Elevate: &store.Elevation{
+			Session: who.Session,
+			Type:    string(m.Type),
+			At:      store.At(m.At),
+			Factor:  m.Factor,
+			Spent:   use == ElevateSpent,
+			Expires: store.At(m.At).Add(s.retain()),
+		}}
+	})
+	if err != nil {
+		return Proof{}, err
+	}
+	return Proof{Type: m.Type, At: m.At}, nil
+}
+
+// prove is the one path of every guess at a one-time password: pay, judge,
+// spend. What a right one is for is written in the step that spends it: the
+// change that effect returns is made whole, or the password was not right.
+func (s *Service) prove(ctx context.Context, who Caller, code string, types []Type, effect func(match) store.Change) (match, *store.Outcome, error) {
+	now := s.now()
+	payment, err := s.vault.Pay(ctx, who.Subject, store.Attempt{
+		Tries: names(types), Group: otpGroup, Limits: s.config.Limits, Now: store.At(now),
+	})
+	if err != nil {
+		return match{}, nil, err
+	}
+
+	m := s.judge(who.Subject, payment, code, types, now)
+	if !m.Right {
+		return match{}, nil, s.reject(ctx, who, payment, m.Reason, types)
+	}
+
+	change := effect(m)
+	change.Now = store.At(now)
+	change.Spend = &m.Spend
+	change.Settle = &store.Settlement{Right: string(m.Type), Paid: payment.Paid, Limits: s.config.Limits}
+	outcome, err := s.vault.Apply(ctx, who.Subject, change)
+	switch {
+	case err != nil:
+		return match{}, nil, err
+	case outcome.Refused == store.RefusedSpent: // another request was faster
+		return match{}, nil, s.reject(ctx, who, payment, reasonReplayed, types)
+	case outcome.Refused != "":
+		return match{}, nil, s.refuseRight(ctx, who, change, outcome.Refused, m.Type)
+	}
+	s.log(ctx, who, audit.Verified, "", m.Type)
+	return m, outcome, nil
+}
+
+// reject turns a payment that bought nothing into the error of its caller.
+func (s *Service) reject(ctx context.Context, who Caller, p *store.Payment, reason string, types []Type) error {
+	var tried Type
+	if len(types) == 1 {
+		tried = types[0]
+	}
+	r := &Rejection{Reason: reason}
+	if len(p.Paid) == 0 {
+		r.Locked, r.RetryAt, r.Reason = true, p.LockedUntil.Time(), reasonCapped
+		if p.LockedUntil != 0 {
+			r.Reason = reasonLocked
+		}
+	}
+	s.log(ctx, who, audit.Rejected, r.Reason, tried)
+	if p.Locks {
+		s.log(ctx, who, audit.Locked, r.Reason, tried)
+	}
+	return r
+}
+
+// refuseRight refuses a change that a right guess was made for, for another
+// reason. The guess stays right: it is spent, and its counter starts anew.
+func (s *Service) refuseRight(ctx context.Context, who Caller, c store.Change, r store.Refusal, t Type) error {
+	guess := store.Change{Now: c.Now, Spend: c.Spend, Settle: c.Settle}
+	if _, err := s.vault.Apply(ctx, who.Subject, guess); err != nil {
+		return err
+	}
+	return s.refusal(ctx, who, r, t)
+}
+
+// refusal is the error for a change that was refused for another reason than
+// a wrong guess.
+func (s *Service) refusal(ctx context.Context, who Caller, r store.Refusal, t Type) error {
+	switch r {
+	case store.RefusedNotFound:
+		return ErrNotFound
+	case store.RefusedIDInUse:
+		return ErrIDInUse
+	case store.RefusedNoElevation:
+		return ErrNoElevation
+	default:
+		s.log(ctx, who, audit.Rejected, string(r), t)
+		return ErrEnrolment
+	}
+}

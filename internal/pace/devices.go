@@ -1,0 +1,125 @@
+package pace
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+)
+
+const deviceType = "deviceTOTP"
+
+// device is a JSON:API resource of the type deviceTOTP.
+type device struct {
+	Type       string           `json:"type"`
+	ID         string           `json:"id"`
+	Attributes deviceAttributes `json:"attributes"`
+}
+
+type deviceAttributes struct {
+	Algorithm  string  `json:"algorithm"`
+	CreatedAt  string  `json:"createdAt,omitempty"`
+	Digits     int     `json:"digits"`
+	LastUsedAt *string `json:"lastUsedAt,omitempty"`
+	Period     int     `json:"period"`
+	Secret     string  `json:"secret,omitempty"`
+}
+
+type document struct {
+	Data any `json:"data"`
+}
+
+// addDevice answers CreateTOTP.
+func (a *API) addDevice(c call) *jsonapi.Error {
+	id, given, attributes, err := jsonapi.ParseResource(c.body, deviceType)
+	if err != nil {
+		return err
+	}
+	if given {
+		if id, err = canonicalID(id); err != nil {
+			return err
+		}
+	}
+	authority, err := authorityOf(attributes)
+	if err != nil {
+		return err
+	}
+
+	f, secret, failed := a.OTP.AddDevice(c.r.Context(), c.caller, id, authority)
+	if errors.Is(failed, otp.ErrIDInUse) {
+		return invalid("/data/id", "The id is in use.")
+	}
+	if failed != nil {
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden})
+	}
+	writeJSON(c.w, http.StatusCreated, jsonapi.MediaType, document{device{
+		Type: deviceType, ID: f.ID,
+		Attributes: deviceAttributes{Secret: secret, Period: f.Period, Digits: f.Digits, Algorithm: f.Algorithm},
+	}})
+	return nil
+}
+
+// canonicalID reads a UUID in the form of RFC 9562 (section 4), in any case,
+// and in no other of the forms that the library takes.
+func canonicalID(id string) (string, *jsonapi.Error) {
+	const length = 36
+	if len(id) != length || uuid.Validate(id) != nil {
+		return "", invalid("/data/id", "The id must be a UUID.")
+	}
+	return strings.ToLower(id), nil
+}
+
+func authorityOf(attributes jsonapi.Object) (a otp.Authority, err *jsonapi.Error) {
+	const pointer = "/data/attributes/"
+	if a.Code, err = codeOf(attributes, pointer+"otp"); err != nil {
+		return a, err
+	}
+	if a.Password, _, err = attributes.String("password", pointer+"password"); err != nil {
+		return a, err
+	}
+	a.PIN, _, err = attributes.String("pin", pointer+"pin")
+	return a, err
+}
+
+// listDevices lists the caller's device factors, without their secrets.
+func (a *API) listDevices(c call) *jsonapi.Error {
+	factors, failed := a.OTP.Factors(c.r.Context(), c.caller, otp.DeviceTOTP)
+	if failed != nil {
+		return a.failure(c, failed, nil)
+	}
+	list := make([]device, 0, len(factors))
+	for _, f := range factors {
+		d := device{Type: deviceType, ID: f.ID, Attributes: deviceAttributes{
+			Period: f.Period, Digits: f.Digits, Algorithm: f.Algorithm, CreatedAt: timestamp(f.CreatedAt),
+		}}
+		if !f.LastUsedAt.IsZero() {
+			used := timestamp(f.LastUsedAt)
+			d.Attributes.LastUsedAt = &used
+		}
+		list = append(list, d)
+	}
+	writeJSON(c.w, http.StatusOK, jsonapi.MediaType, document{list})
+	return nil
+}
+
+// removeDevice removes one, under the enrolment rule.
+func (a *API) removeDevice(c call) *jsonapi.Error {
+	failed := a.OTP.RemoveFactor(c.r.Context(), c.caller, otp.DeviceTOTP, strings.ToLower(c.id))
+	switch {
+	case errors.Is(failed, otp.ErrNotFound):
+		return &jsonapi.Error{Code: jsonapi.NotFound, Detail: "There is no device factor of that id."}
+	case errors.Is(failed, otp.ErrEnrolment):
+		c.w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", error_description="A recent one-time password is required."`)
+		return &jsonapi.Error{Code: jsonapi.OTPRequired, Detail: "Removing a factor takes a one-time password of one, no older than 10 minutes.", Meta: map[string]any{
+			"types": []otp.Type{otp.TOTP, otp.DeviceTOTP}, "maxAge": int(otp.EnrolmentAge.Seconds()), "verify": "/user/otp/verify",
+		}}
+	case failed != nil:
+		return a.failure(c, failed, nil)
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

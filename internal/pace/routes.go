@@ -1,0 +1,170 @@
+// Package pace answers the one-time-password routes of PACE Cloud's user API,
+// for its clients and for anybody else's. routes.go has the table of routes
+// and the checks that all of them share; otp.go and devices.go do the work.
+package pace
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// API answers the routes.
+type API struct {
+	OTP *otp.Service
+	// Authenticate checks the request's token. Where it returns an error, it
+	// has set the header fields that go with it.
+	Authenticate func(http.ResponseWriter, *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error)
+	// EnforceScopes asks for PACE's scopes.
+	EnforceScopes bool
+	// Reveal tells locked callers that they are, and until when.
+	Reveal bool
+	Now    func() time.Time
+}
+
+// call is one request on its way through a route.
+type call struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	identity *token.Identity
+	caller   otp.Caller
+	body     []byte
+	id       string // the last segment of the path, where the route has one
+}
+
+// route is what one method of one path asks for, and does.
+type route struct {
+	scopes []string // one of them, with EnforceScopes
+	offers []string // media types, one of which the client must accept
+	reads  []string // media types of the body; none: there is no body
+	serve  func(*API, call) *jsonapi.Error
+}
+
+const jsonType = "application/json"
+
+var (
+	// Flat routes send application/json, and errors as JSON:API.
+	flat = []string{jsonType, jsonapi.MediaType}
+
+	deviceScopes = []string{"user:device-totps:create", "user:device-totps:create-after-login"}
+)
+
+var routes = map[string]map[string]route{
+	"/user/otp": {
+		http.MethodPost: {scopes: []string{"user:otp:create"}, offers: flat, reads: []string{jsonType}, serve: (*API).create},
+	},
+	"/user/otp/verify": {
+		http.MethodPost: {scopes: []string{"user:otp:verify"}, offers: flat, reads: []string{jsonType}, serve: (*API).verify},
+	},
+	"/user/devices/totp": {
+		http.MethodPost: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, reads: []string{jsonapi.MediaType, jsonType}, serve: (*API).addDevice},
+		http.MethodGet:  {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).listDevices},
+		http.MethodHead: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).listDevices},
+	},
+	"/user/devices/totp/{id}": {
+		http.MethodDelete: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).removeDevice},
+	},
+}
+
+// find returns the methods of a path, nil if there is no such route.
+func find(path string) (methods map[string]route, id string) {
+	if methods, ok := routes[path]; ok && !strings.Contains(path, "{") {
+		return methods, ""
+	}
+	const devices = "/user/devices/totp"
+	if id, ok := strings.CutPrefix(path, devices+"/"); ok && id != "" && !strings.Contains(id, "/") {
+		return routes[devices+"/{id}"], id
+	}
+	return nil, ""
+}
+
+// Serves tells whether the path is one of the API's.
+func Serves(path string) bool {
+	methods, _ := find(path)
+	return methods != nil
+}
+
+// ServeHTTP answers a request whose path the API serves.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	jsonapi.SetRequestID(w, r)
+	if err := a.serve(w, r); err != nil {
+		jsonapi.Write(w, err)
+	}
+}
+
+// serve has the checks in their order: what a client is told does not depend on
+// anything that a later check would have kept from it.
+func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
+	methods, id := find(r.URL.Path)
+	if jsonapi.IsEarly(r) {
+		return &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}
+	}
+	route, ok := methods[r.Method]
+	if !ok {
+		w.Header().Set("Allow", allow(methods))
+		return &jsonapi.Error{Code: jsonapi.MethodNotAllowed}
+	}
+	identity, caller, err := a.Authenticate(w, r)
+	if err != nil {
+		return err
+	}
+	if a.EnforceScopes && !slices.ContainsFunc(route.scopes, func(s string) bool { return identity.HasScopes(s) }) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+route.scopes[0]+`"`)
+		return &jsonapi.Error{Code: jsonapi.InsufficientScope, Detail: "The token needs the scope " + strings.Join(route.scopes, " or ") + "."}
+	}
+	if !jsonapi.Accepts(r.Header.Values("Accept"), route.offers...) {
+		return &jsonapi.Error{Code: jsonapi.NotAcceptable, Detail: "This route sends " + route.offers[0] + "."}
+	}
+	c := call{w: w, r: r, identity: identity, caller: caller, id: id}
+	if route.reads != nil {
+		if !jsonapi.CheckContentType(r.Header.Values("Content-Type"), route.reads...) {
+			return &jsonapi.Error{Code: jsonapi.UnsupportedMediaType, Detail: "This route reads " + strings.Join(route.reads, " or ") + "."}
+		}
+		if c.body, err = jsonapi.ReadBody(w, r); err != nil {
+			return err
+		}
+	}
+	return route.serve(a, c)
+}
+
+func allow(methods map[string]route) string {
+	var names []string
+	for name := range methods {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// failure turns an error of package otp into the answer for it. A wrong guess
+// is answered with wrong, and so is a lock that is not revealed.
+func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
+	var rejection *otp.Rejection
+	switch {
+	case errors.As(err, &rejection):
+		if rejection.Locked && a.Reveal {
+			return jsonapi.TooMany(c.w.Header(), rejection.RetryAt, a.Now())
+		}
+		return wrong
+	case errors.Is(err, otp.ErrEnrolment):
+		return wrong
+	case errors.Is(err, otp.ErrCredentialsUnavailable):
+		return jsonapi.Unavailable(c.w.Header(), jsonapi.CredentialsUnavailable)
+	case errors.Is(err, otp.ErrUnavailable):
+		return jsonapi.Unavailable(c.w.Header(), jsonapi.StorageUnavailable)
+	default:
+		return &jsonapi.Error{Code: jsonapi.InternalError}
+	}
+}
+
+// invalid is the error for a value of the body.
+func invalid(pointer, detail string) *jsonapi.Error {
+	return &jsonapi.Error{Code: jsonapi.InvalidBody, Pointer: pointer, Detail: detail}
+}

@@ -1,0 +1,148 @@
+package stepup
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+)
+
+// Service is what a gate asks of package otp.
+type Service interface {
+	Verify(ctx context.Context, who otp.Caller, code string, types []otp.Type, use otp.Use) (otp.Proof, error)
+	Standing(ctx context.Context, who otp.Caller) (otp.Standing, error)
+	Spend(ctx context.Context, who otp.Caller, types []otp.Type) (otp.Proof, error)
+}
+
+// Gate decides by one policy.
+type Gate struct {
+	Policy
+	OTP Service
+	Now func() time.Time
+}
+
+// Decide is the one place where the gate decides. The request's token is valid
+// already. The first rule that applies decides; whatever fails denies.
+func (g *Gate) Decide(ctx context.Context, r Request) Decision {
+	if !r.Identity.HasScopes(g.Scopes...) {
+		return Decision{Reason: MissingScope}
+	}
+
+	now := g.Now()
+	standing := sync.OnceValues(func() (otp.Standing, error) { return g.OTP.Standing(ctx, r.Caller) })
+
+	if g.claimsSuffice(r, now) {
+		s, err := standing()
+		switch {
+		case err != nil:
+			return unavailable(err)
+		case s.RevokedAt().IsZero() || r.Identity.AuthTime.After(s.RevokedAt()):
+			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
+		}
+	}
+	if proof, ok := g.earlierProof(r, now); ok {
+		return Decision{Proof: proof}
+	}
+	if r.Code != nil && !g.ReportOnly {
+		return g.verify(ctx, r)
+	}
+	if g.MaxAge == 0 && !g.ReportOnly {
+		return g.spend(ctx, r)
+	}
+	s, err := standing()
+	if err != nil {
+		return unavailable(err)
+	}
+	return g.elevation(s, now)
+}
+
+// claimsSuffice tells whether the provider's own word for a second factor is
+// proof enough, unless the subject was revoked since. A claim that is missing
+// or of another shape proves nothing, and with a MaxAge of zero nothing in a
+// token does: it would serve every request until it expires.
+func (g *Gate) claimsSuffice(r Request, now time.Time) bool {
+	id := r.Identity
+	return g.MaxAge > 0 && r.Caller.SignedInWithin(g.MaxAge, now) &&
+		(slices.Contains(g.AcceptACR, id.ACR) || overlap(g.AcceptAMR, id.AMR))
+}
+
+// earlierProof accepts what an earlier gate of this request accepted, so that
+// several gates on one request ask for one proof.
+func (g *Gate) earlierProof(r Request, now time.Time) (Proof, bool) {
+	for _, p := range r.Proofs {
+		if slices.Contains(g.Types, p.Type) && (p.Own || g.MaxAge > 0 && now.Sub(p.At) <= g.MaxAge) {
+			return p, true
+		}
+	}
+	return Proof{}, false
+}
+
+// verify judges the one-time password that came with the request. Its judgement
+// is final, even for a session that is elevated.
+func (g *Gate) verify(ctx context.Context, r Request) Decision {
+	proof, err := g.OTP.Verify(ctx, r.Caller, *r.Code, g.Types, otp.ElevateSpent)
+	var rejection *otp.Rejection
+	switch {
+	case errors.As(err, &rejection) && rejection.Locked:
+		return Decision{Reason: Locked, RetryAt: rejection.RetryAt, TriedCode: true}
+	case errors.As(err, &rejection):
+		return Decision{Reason: OTPInvalid, TriedCode: true}
+	case err != nil:
+		d := unavailable(err)
+		d.TriedCode = true
+		return d
+	}
+	return Decision{Proof: own(proof), TriedCode: true}
+}
+
+// spend takes an elevation for this very request.
+func (g *Gate) spend(ctx context.Context, r Request) Decision {
+	proof, err := g.OTP.Spend(ctx, r.Caller, g.Types)
+	switch {
+	case errors.Is(err, otp.ErrNoElevation):
+		return Decision{Reason: OTPRequired}
+	case err != nil:
+		return unavailable(err)
+	}
+	return Decision{Proof: own(proof)}
+}
+
+// elevation looks for one that is recent enough.
+func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
+	newest, found := standing.Newest(g.Types)
+	if !found {
+		if other, found := standing.Newest(otp.Types()); found {
+			seen := proved(other)
+			return Decision{Reason: OTPType, Seen: &seen}
+		}
+		return Decision{Reason: OTPRequired}
+	}
+	proof := proved(newest)
+	fresh := now.Sub(newest.At) <= g.MaxAge
+	if g.MaxAge == 0 { // only reported: what spend would have said
+		fresh = standing.HasUnspent(g.Types, now)
+	}
+	if !fresh {
+		return Decision{Reason: OTPStale, Seen: &proof}
+	}
+	return Decision{Proof: proof, Seen: &proof}
+}
+
+func unavailable(err error) Decision { return Decision{Reason: StoreUnavailable, Err: err} }
+
+func proved(p otp.Proof) Proof {
+	return Proof{Type: p.Type, At: p.At, AMR: []string{"otp", string(p.Type)}}
+}
+
+func own(p otp.Proof) Proof {
+	proof := proved(p)
+	proof.Own = true
+	return proof
+}
+
+func overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
