@@ -68,6 +68,7 @@ type App struct {
 	audit     *audit.Log
 	logger    *zap.Logger
 
+	ctx        context.Context // ends with the configuration
 	issuerURLs []string
 	managed    *upstream.Managed
 	reveal     bool
@@ -84,6 +85,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // the configuration names, and neither dials nor opens a database: it also runs
 // for `caddy validate`.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger = ctx.Logger()
 	a.audit = audit.New(slogger(a.logger.Named("audit"), "otp.audit"))
 	resolve := newResolver(a.logger)
@@ -133,9 +135,8 @@ func (a *App) Start() error {
 		a.logger.Warn("there is a step_up but no otp_server: nobody can verify a one-time password here; add `otp_server` to a site")
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = a.service.Open(ctx) // logs why
+		_ = a.service.Open(a.ctx) // logs why
+		a.service.Watch(a.ctx)
 	}()
 	return nil
 }

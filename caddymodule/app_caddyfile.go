@@ -112,6 +112,9 @@ func (i *Issuer) parseIntrospect(d *caddyfile.Dispenser) error {
 	if !d.Args(&i.Introspect.ID, &i.Introspect.Secret) || d.NextArg() {
 		return d.ArgErr()
 	}
+	if i.Introspect.ID == "" || i.Introspect.Secret == "" {
+		return d.Err("a value is empty")
+	}
 	return nil
 }
 

@@ -84,6 +84,13 @@ type keeping struct {
 	file *keyFile
 }
 
+// Watch passes on what the storage tells, if it does.
+func (s keeping) Watch(ctx context.Context, l store.Listener) {
+	if w, ok := s.Storage.(store.Watcher); ok {
+		w.Watch(ctx, l)
+	}
+}
+
 // Canary is the first contact.
 func (s keeping) Canary(ctx context.Context, candidate store.Canary) (store.Canary, error) {
 	if err := s.file.keep(); err != nil {
@@ -91,3 +98,9 @@ func (s keeping) Canary(ctx context.Context, candidate store.Canary) (store.Cana
 	}
 	return s.Storage.Canary(ctx, candidate)
 }
+
+// Interface guards
+var (
+	_ store.Storage = keeping{}
+	_ store.Watcher = keeping{}
+)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
@@ -51,6 +52,9 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+		return refuse(w, r, errTooEarly, false)
+	}
 	p, err := o.admit(r)
 	if err != nil {
 		o.app.auditRefusal(r, p, tokenReason(err))

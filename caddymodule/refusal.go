@@ -25,6 +25,12 @@ func refuse(w http.ResponseWriter, r *http.Request, e *jsonapi.Error, pass bool)
 	return nil
 }
 
+// errTooEarly refuses early data, which can be replayed (RFC 8470).
+var errTooEarly = &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}
+
+// isSafe tells whether a replay of the method does no harm.
+func isSafe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+
 // tokenReason is the reason for a request whose token failed with err.
 func tokenReason(err error) stepup.Reason {
 	var invalid *token.InvalidError

@@ -148,7 +148,7 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := s.app.enter(r)
 	if s.tooEarly(r, p) && !s.ReportOnly {
-		return refuse(w, r, &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}, s.PassErrors)
+		return refuse(w, r, errTooEarly, s.PassErrors)
 	}
 
 	d, tokenErr := s.decide(r, p)
@@ -197,8 +197,7 @@ func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
 // tooEarly tells whether the request came as early data, which can be replayed,
 // and must not be: it changes something, or spends an OTP.
 func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
-	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return jsonapi.IsEarly(r) && (!safe || p.code != nil || s.gate.MaxAge == 0)
+	return jsonapi.IsEarly(r) && (!isSafe(r.Method) || p.code != nil || s.gate.MaxAge == 0)
 }
 
 // refusal is the answer to a request that does not pass.

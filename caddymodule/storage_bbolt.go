@@ -77,6 +77,9 @@ func (b *BoltStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
 	if d.NextArg() {
 		b.Path = d.Val()
+		if b.Path == "" {
+			return d.Err("the path is empty")
+		}
 	}
 	if d.NextArg() {
 		return d.ArgErr()

@@ -3,7 +3,8 @@ package jsonapi
 import "net/http"
 
 // IsEarly tells whether a request came as early data, which can be replayed: in
-// QUIC's 0-RTT here, or in front of a proxy that says so (RFC 8470, section 5.1).
+// QUIC's 0-RTT here, or in front of a proxy that says so. The field's only value
+// is 1, and whatever else it may hold counts as that (RFC 8470, section 5.1).
 func IsEarly(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header.Values("Early-Data")) > 0
 }

@@ -11,7 +11,7 @@ import (
 // Retry-After: it may the next second.
 func Unavailable(h http.Header, c Code) *Error {
 	h.Set("Retry-After", "1")
-	return &Error{Code: c, Detail: "It did not answer. Try again later."}
+	return &Error{Code: c, Detail: "What is needed to answer did not respond. Try again later."}
 }
 
 // capped is what Retry-After says where only an administrator ends the wait.

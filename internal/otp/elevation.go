@@ -13,31 +13,74 @@ const unspentAge = time.Minute
 
 // Standing is what the store knows of a session's proofs.
 type Standing struct {
-	record  *store.Record
-	session string
+	// Remembered tells that the store was not asked: what ended since is
+	// missing from it, but not what came since.
+	Remembered bool
+
+	elevations map[Type]store.Elevation
+	revokedAt  store.Instant
+
+	key  memoryKey
+	read store.Instant
+	news uint64
 }
 
-// Standing reads it.
+// Standing reads it from the store.
 func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
+	key := s.memoryKey(who)
+	now := store.At(s.now())
+	_, _, news := s.memory.get(key, now)
 	r, err := s.vault.Load(ctx, who.Subject)
 	if err != nil {
 		return Standing{}, err
 	}
-	r.Prune(store.At(s.now()))
-	return Standing{r, who.Session}, nil
+	r.Prune(now)
+	g := Standing{elevations: make(map[Type]store.Elevation), revokedAt: r.RevokedAt, key: key, read: now, news: news}
+	for _, t := range Types() {
+		if e, found := r.Newest(who.Session, []string{string(t)}); found {
+			g.elevations[t] = e
+		}
+	}
+	return g, nil
 }
 
+// Remembered returns the session's standing if it let a request pass within the
+// last seconds and no revocation was heard of since.
+func (s *Service) Remembered(who Caller) (Standing, bool) {
+	g, found, _ := s.memory.get(s.memoryKey(who), store.At(s.now()))
+	g.Remembered = true
+	return g, found
+}
+
+// Remember keeps a standing that let a request pass.
+func (s *Service) Remember(g Standing) {
+	if !g.Remembered && g.key.subject != "" {
+		s.memory.put(g.key, g, g.news, g.read)
+	}
+}
+
+func (s *Service) memoryKey(who Caller) memoryKey {
+	return memoryKey{s.vault.Hash(who.Subject), who.Session}
+}
+
+// Watch has the service hear of revocations until ctx ends, which lets it
+// remember standings. It returns at once if the storage does not tell.
+func (s *Service) Watch(ctx context.Context) { s.vault.Watch(ctx, s.memory) }
+
 // Newest returns the newest elevation of one of types, spent or not.
-func (g Standing) Newest(types []Type) (Proof, bool) {
-	e, found := g.record.Newest(g.session, names(types))
-	return Proof{Type: Type(e.Type), At: e.At.Time()}, found
+func (g Standing) Newest(types []Type) (newest Proof, found bool) {
+	for _, t := range types {
+		if e, ok := g.elevations[t]; ok && (!found || e.At.Time().After(newest.At)) {
+			newest, found = Proof{Type: t, At: e.At.Time()}, true
+		}
+	}
+	return newest, found
 }
 
 // HasUnspent tells whether [Service.Spend] would find an elevation now.
 func (g Standing) HasUnspent(types []Type, now time.Time) bool {
 	for _, t := range types {
-		e, found := g.record.Newest(g.session, []string{string(t)})
-		if found && !e.Spent && e.At >= store.At(now).Add(-unspentAge) {
+		if e, found := g.elevations[t]; found && !e.Spent && e.At >= store.At(now).Add(-unspentAge) {
 			return true
 		}
 	}
@@ -45,7 +88,7 @@ func (g Standing) HasUnspent(types []Type, now time.Time) bool {
 }
 
 // RevokedAt is when the subject was last revoked or reset, zero if it never was.
-func (g Standing) RevokedAt() time.Time { return g.record.RevokedAt.Time() }
+func (g Standing) RevokedAt() time.Time { return g.revokedAt.Time() }
 
 // Spend takes the newest unspent elevation of the caller's session, no older
 // than a minute. Of any number of requests one gets it. The error is

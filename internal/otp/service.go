@@ -33,6 +33,7 @@ type Service struct {
 	now         func() time.Time
 	audit       *audit.Log
 	logger      *slog.Logger
+	memory      *memory
 
 	standIn   []byte       // a sealed secret, judged where there is no factor
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds
@@ -40,7 +41,7 @@ type Service struct {
 
 // New returns a service. Now is the only clock that it reads.
 func New(config Config, vault *Vault, ring *seal.Ring, credentials Credentials, now func() time.Time, log *audit.Log, logger *slog.Logger) *Service {
-	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, now: now, audit: log, logger: logger}
+	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, now: now, audit: log, logger: logger, memory: new(memory)}
 	s.standIn = ring.Seal([]byte(newSecret()), standInContext)
 	s.Retain(EnrolmentAge)
 	return s

@@ -65,6 +65,13 @@ func (v *Vault) Apply(ctx context.Context, s Subject, c store.Change) (*store.Ou
 	})
 }
 
+// Watch has l hear of revocations until ctx ends, if the storage tells of them.
+func (v *Vault) Watch(ctx context.Context, l store.Listener) {
+	if w, ok := v.storage.(store.Watcher); ok {
+		w.Watch(ctx, l)
+	}
+}
+
 // Hash returns the keyed hash of a subject for logs: the key of its record.
 // It is empty as long as the store was never reached.
 func (v *Vault) Hash(s Subject) string {

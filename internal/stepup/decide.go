@@ -14,6 +14,8 @@ import (
 type Service interface {
 	Verify(ctx context.Context, who otp.Caller, code string, types []otp.Type, use otp.Use) (otp.Proof, error)
 	Standing(ctx context.Context, who otp.Caller) (otp.Standing, error)
+	Remembered(who otp.Caller) (otp.Standing, bool)
+	Remember(otp.Standing)
 	Spend(ctx context.Context, who otp.Caller, types []otp.Type) (otp.Proof, error)
 }
 
@@ -32,7 +34,12 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	}
 
 	now := g.Now()
-	standing := sync.OnceValues(func() (otp.Standing, error) { return g.OTP.Standing(ctx, r.Caller) })
+	standing := sync.OnceValues(func() (otp.Standing, error) {
+		if s, ok := g.OTP.Remembered(r.Caller); ok {
+			return s, nil
+		}
+		return g.OTP.Standing(ctx, r.Caller)
+	})
 
 	if g.claimsSuffice(r, now) {
 		s, err := standing()
@@ -40,6 +47,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 		case err != nil:
 			return unavailable(err)
 		case s.RevokedAt().IsZero() || r.Identity.AuthTime.After(s.RevokedAt()):
+			g.OTP.Remember(s)
 			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
 		}
 	}
@@ -56,7 +64,18 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	if err != nil {
 		return unavailable(err)
 	}
-	return g.elevation(s, now)
+	d := g.elevation(s, now)
+	if s.Remembered && (!d.Passes() || g.MaxAge == 0) {
+		// What is remembered lets a request pass, and never refuses one.
+		if s, err = g.OTP.Standing(ctx, r.Caller); err != nil {
+			return unavailable(err)
+		}
+		d = g.elevation(s, now)
+	}
+	if d.Passes() {
+		g.OTP.Remember(s)
+	}
+	return d
 }
 
 // claimsSuffice tells whether the provider's own word for a second factor is
@@ -73,7 +92,11 @@ func (g *Gate) claimsSuffice(r Request, now time.Time) bool {
 // several gates on one request ask for one proof.
 func (g *Gate) earlierProof(r Request, now time.Time) (Proof, bool) {
 	for _, p := range r.Proofs {
-		if slices.Contains(g.Types, p.Type) && (p.Own || g.MaxAge > 0 && now.Sub(p.At) <= g.MaxAge) {
+		fits := now.Sub(p.At) <= g.MaxAge
+		if g.MaxAge == 0 {
+			fits = p.Own
+		}
+		if fits && slices.Contains(g.Types, p.Type) {
 			return p, true
 		}
 	}

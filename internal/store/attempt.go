@@ -68,7 +68,7 @@ func (r *Record) Pay(a Attempt) *Payment {
 
 	for _, name := range a.Tries {
 		c := r.counter(name, a.Now)
-		if c.Total >= a.Limits.Cap {
+		if _, charged := p.Paid[name]; charged || c.Total >= a.Limits.Cap {
 			continue
 		}
 		if c.LockedUntil != 0 { // a lock that is over: the row starts anew

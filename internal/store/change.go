@@ -111,6 +111,9 @@ type Outcome struct {
 	Refused Refusal `json:"refused,omitempty"`
 	// Spent is the elevation that SpendElevation took.
 	Spent *Elevation `json:"spent,omitempty"`
+	// Ended tells that elevations may have ended before their time. Storages
+	// that are watched tell their listeners.
+	Ended bool `json:"ended,omitempty"`
 	// Replaced is the id of the factor that made room for another.
 	Replaced string `json:"replaced,omitempty"`
 
@@ -176,6 +179,7 @@ func (r *Record) Apply(c Change) *Outcome {
 		clear(r.Elevations)
 		clear(r.Codes)
 	}
+	o.Ended = c.RemoveFactor != nil || o.Replaced != "" || c.Revoke != 0 || c.Reset
 	return o
 }
 

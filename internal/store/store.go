@@ -20,8 +20,8 @@ import (
 // All errors but the ones below mean that the storage could not be asked or
 // did not answer in time; whoever waits for the answer must refuse.
 type Storage interface {
-	// Load returns the record at key, an empty one if there is none.
-	// The caller may change what it gets.
+	// Load returns the record at key, an empty one if there is none. It may
+	// hold what has expired: see [Record.Prune]. The caller may change it.
 	Load(ctx context.Context, key Key) (*Record, error)
 
 	// Pay runs [Record.Pay] on the record at key, atomically over all nodes,
@@ -38,6 +38,24 @@ type Storage interface {
 	// ReplaceCanary seals the canary anew. It does nothing if the one that is
 	// there has another fingerprint.
 	ReplaceCanary(ctx context.Context, c Canary) error
+}
+
+// Watcher is implemented by storages that tell when elevations end. Nothing is
+// cached of one that does not.
+type Watcher interface {
+	// Watch tells l of every revocation, on whatever node, until ctx ends. It
+	// returns when l will hear no more.
+	Watch(ctx context.Context, l Listener)
+}
+
+// Listener hears of revocations.
+type Listener interface {
+	// Listening tells that from now on no revocation goes unheard, or that some
+	// may. It begins with the latter.
+	Listening(on bool)
+	// Revoked tells that elevations of a subject ended. It is called before the
+	// step that ended them returns, or soon after on other nodes.
+	Revoked(subject string)
 }
 
 // Canary tells a storage from any other, and holds, sealed, what the keys of

@@ -210,13 +210,14 @@ func TestIntrospectionIsBounded(t *testing.T) {
 	o, _, v := introspecting(t, c)
 	var inFlight, most atomic.Int64
 	full, release := make(chan struct{}), make(chan struct{})
+	isFull := sync.OnceFunc(func() { close(full) })
 	o.setIntrospect(func(w http.ResponseWriter, r *http.Request) {
 		n := inFlight.Add(1)
 		defer inFlight.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		if n == introspectParallel {
-			close(full)
+			isFull()
 		}
 		<-release
 		answer(toJSON(o.active(c)))(w, r)

@@ -22,6 +22,8 @@ type Store struct {
 	path string
 	now  func() time.Time // when to try again to open the file
 
+	listeners store.Listeners
+
 	mu      sync.Mutex
 	opening *opening // the attempt under way, or the last one; nil before the first
 	closed  bool
@@ -59,7 +61,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 // Pay implements [store.Storage].
 func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store.Payment, error) {
 	var p *store.Payment
-	err := s.step(ctx, key, a.Now, func(r *store.Record) { p = r.Pay(a) })
+	err := s.step(ctx, key, a.Now, func(r *store.Record) { p = r.Pay(a) }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,11 @@ func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store
 // Apply implements [store.Storage].
 func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*store.Outcome, error) {
 	var o *store.Outcome
-	err := s.step(ctx, key, c.Now, func(r *store.Record) { o = r.Apply(c) })
+	err := s.step(ctx, key, c.Now, func(r *store.Record) { o = r.Apply(c) }, func() {
+		if o != nil && o.Ended {
+			s.listeners.Revoked(key.Subject)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +83,9 @@ func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*stor
 }
 
 // step runs a step on the record at key. It waits for the disk also when
-// nothing changed: a locked subject must take as long as a wrong code.
-func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run func(*store.Record)) error {
+// nothing changed: a locked subject must take as long as a wrong code. Then,
+// if it is given, is called once the step is on disk.
+func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run func(*store.Record), then func()) error {
 	w, err := s.open(ctx)
 	if err != nil {
 		return err
@@ -101,7 +108,7 @@ func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run 
 			return err
 		}
 		return bucket.Put([]byte(key.Subject), value)
-	})
+	}, then)
 }
 
 // Canary implements [store.Storage].
@@ -119,7 +126,7 @@ func (s *Store) Canary(ctx context.Context, candidate store.Canary) (store.Canar
 		}
 		canary = candidate
 		return writeCanary(tx, candidate)
-	})
+	}, nil)
 	if err != nil {
 		return store.Canary{}, err
 	}
@@ -138,7 +145,7 @@ func (s *Store) ReplaceCanary(ctx context.Context, c store.Canary) error {
 			return err
 		}
 		return writeCanary(tx, c)
-	})
+	}, nil)
 }
 
 func checkCanary(tx *bbolt.Tx, fingerprint string) error {

@@ -53,7 +53,7 @@ func put(t testing.TB, s *Store, subject, record string) {
 	}
 	err = w.do(t.Context(), 0, func(tx *bbolt.Tx) error {
 		return tx.Bucket(records).Put([]byte(subject), []byte(record))
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type writer struct {
 // nothing: the others of its transaction are kept.
 type step struct {
 	run  func(*bbolt.Tx) error
+	then func()        // called when it is on disk; nil: nothing
 	now  store.Instant // zero: not a step on a record
 	err  error
 	done chan struct{} // closed when err is set
@@ -57,9 +58,9 @@ func startWriter(db *bbolt.DB) *writer {
 }
 
 // do runs a step and waits until it is on disk. If ctx ends before, the step
-// may happen all the same.
-func (w *writer) do(ctx context.Context, now store.Instant, run func(*bbolt.Tx) error) error {
-	s := &step{run: run, now: now, done: make(chan struct{})}
+// may happen all the same, and then is called if it does.
+func (w *writer) do(ctx context.Context, now store.Instant, run func(*bbolt.Tx) error, then func()) error {
+	s := &step{run: run, then: then, now: now, done: make(chan struct{})}
 	select {
 	case w.steps <- s:
 	case <-w.closing:
@@ -122,6 +123,8 @@ func (w *writer) commit(batch []*step) {
 	for _, s := range batch {
 		if err != nil {
 			s.err = closedError(err)
+		} else if s.then != nil {
+			s.then()
 		}
 		close(s.done)
 	}

@@ -38,6 +38,7 @@ func TestCorruptRecord(t *testing.T) {
 		"count no number":     `{"key":"` + name + `","counters":{"totp":{"total":"x"}}}`,
 		"factor no object":    `{"key":"` + name + `","factors":{"totp":"x"}}`,
 		"elevation no object": `{"key":"` + name + `","elevations":{"totp s":7}}`,
+		"confirmed no bool":   `{"key":"` + name + `","factors":{"1":{"confirmed":"x"}}}`,
 		"credential no text":  `{"key":"` + name + `","credentials":{"pin":7}}`,
 		"revoked no number":   `{"key":"` + name + `","revokedAt":"x"}`,
 		"code never ends":     `{"key":"` + name + `","codes":{"account":{}},"elevations":{"x":{}}}`,

@@ -6,6 +6,8 @@
 -- KEYS[1]  the record's key
 -- ARGV[1]  "pay" or "apply"
 -- ARGV[2]  the Attempt or Change, as JSON
+-- ARGV[3]  the channel that hears of elevations that ended
+-- ARGV[4]  the subject, as it is named there
 -- Answer:  the Payment or Outcome, and the record after the step, as JSON
 --
 -- What Lua does differently, and where it matters here:
@@ -192,7 +194,7 @@ function Record.pay(r, a)
 
   for _, name in ipairs(a.tries or {}) do
     local c = Record.counter(r, name, a.now)
-    if c.total < a.limits.cap then
+    if not p.paid[name] and c.total < a.limits.cap then
       if c.lockedUntil ~= 0 then
         c.wrong, c.lockedUntil, c.row = 0, 0, c.row + 1
       end
@@ -281,6 +283,7 @@ function Record.apply(r, c)
     r.elevations = {}
     r.codes = {}
   end
+  o.ended = c.removeFactor ~= nil or o.replaced ~= nil or c.revoke ~= nil or c.reset or false
   return o
 end
 
@@ -432,5 +435,9 @@ elseif expires > step.now then
   redis.call('SET', KEYS[1], written, 'PX', string.format('%.0f', expires - step.now))
 else
   redis.call('DEL', KEYS[1])
+end
+if answer.ended then
+  -- A user who may not publish may not subscribe either, and caches nothing.
+  redis.pcall('PUBLISH', ARGV[3], ARGV[4])
 end
 return { cjson.encode(answer), written }

@@ -55,6 +55,8 @@ type Store struct {
 	timeout time.Duration
 	logger  *slog.Logger
 
+	listeners store.Listeners
+
 	policy atomic.Pointer[string] // the eviction policy that was seen last
 }
 
@@ -164,6 +166,9 @@ func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*stor
 	if err != nil {
 		return nil, err
 	}
+	if o.Ended {
+		s.listeners.Revoked(key.Subject)
+	}
 	o.Record = record
 	return o, nil
 }
@@ -199,11 +204,11 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 		return reply, classify(err)
 	}
 	reply, err := run(func(pipe redis.Pipeliner) *redis.Cmd {
-		return pipe.EvalSha(ctx, stepsSHA, []string{record}, name, argument)
+		return pipe.EvalSha(ctx, stepsSHA, []string{record}, name, argument, s.channel(), key.Subject)
 	})
 	if redis.HasErrorPrefix(err, "NOSCRIPT") { // a server that is new or was restarted: it learns the script
 		reply, err = run(func(pipe redis.Pipeliner) *redis.Cmd {
-			return pipe.Eval(ctx, steps, []string{record}, name, argument)
+			return pipe.Eval(ctx, steps, []string{record}, name, argument, s.channel(), key.Subject)
 		})
 	}
 	switch {

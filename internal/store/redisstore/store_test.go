@@ -47,7 +47,7 @@ func ask(t *testing.T, s *Store) {
 	}
 }
 
-func TestStorage(t *testing.T) {
+func TestRedisStorage(t *testing.T) {
 	addr := redistest.Start(t)
 	var stores int
 	storetest.Run(t, func(t *testing.T) store.Storage {

@@ -69,6 +69,7 @@ func testRules(t *testing.T, s store.Storage) {
 			wrong(after(16 * time.Minute)), wrong(after(16 * time.Minute)),
 			wrong(after(45 * time.Minute)), wrong(after(46 * time.Minute)),
 		},
+		"a type named twice is one attempt": {wrong(Start, "totp", "totp"), wrong(Start, "totp", "account", "totp")},
 		"the longest lock, and the cap": {
 			wrong(Start), wrong(Start), wrong(Start), wrong(after(time.Hour)), wrong(after(time.Hour)), wrong(after(time.Hour)),
 			wrong(after(10 * time.Hour)), wrong(after(10 * time.Hour)), wrong(after(10 * time.Hour)),
@@ -89,7 +90,11 @@ func testRules(t *testing.T, s store.Storage) {
 			wrong(Start), settle("totp"), wrong(Start), store.Change{Now: Start, Settle: &store.Settlement{
 				Paid: map[string]int64{"totp": int64(Start), "never paid": 3}, Limits: limits}},
 		},
-		"forgotten and begun anew": {wrong(Start), settle("totp"), wrong(after(2 * time.Minute))},
+		"forgotten at once and begun anew": {wrong(Start), settle("totp"), wrong(after(2 * time.Minute))},
+		"forgotten later and begun anew": {
+			wrong(Start), settle("totp"), store.Change{Now: after(time.Minute), PutCode: code("account", 1, after(5*time.Minute))},
+			wrong(after(4 * time.Minute)), settle("totp"), wrong(after(5 * time.Minute)),
+		},
 		"nothing tried, nothing set": {
 			store.Attempt{Now: Start}, store.Change{Now: Start}, store.Change{Now: Start, Settle: &store.Settlement{}},
 			store.Change{Now: Start, SpendElevation: &store.ElevationSpend{}},
@@ -135,6 +140,18 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: after(2 * time.Hour), SpendElevation: take("other", Start, "totp")},
 		},
 
+		"of elevations of the same age the lesser type is taken": {
+			store.Change{Now: Start, Elevate: elevation("s", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("s", "account", Start)},
+			store.Change{Now: Start, Elevate: elevation("s", "Login", Start)},
+			store.Change{Now: Start, Elevate: elevation("s", "device-totp", Start)},
+			store.Change{Now: Start, SpendElevation: take("s", Start, group...)},
+			store.Change{Now: Start, SpendElevation: take("s", Start, append(group, "Login")...)},
+			store.Change{Now: Start, SpendElevation: take("s", Start, append(group, "Login")...)},
+			store.Change{Now: Start, SpendElevation: take("s", Start, append(group, "Login")...)},
+			store.Change{Now: Start, SpendElevation: take("s", Start, append(group, "Login")...)},
+		},
+
 		"enrolment without a factor": {
 			store.Change{Now: Start, Enrolment: enrol("s", 0), AddFactor: addFactor("f1", totp(Start, true), 5)},
 			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, AddFactor: addFactor("f1", totp(Start, true), 5)},
@@ -157,6 +174,7 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
 			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
 			store.Change{Now: Start, Enrolment: enrol("totp", Start), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
+			store.Change{Now: Start, Elevate: elevation("device", "recovery", Start.Add(-time.Minute))},
 			store.Change{Now: Start, Enrolment: enrol("device", 0), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
 		},
 		"an unconfirmed factor does not count": {
