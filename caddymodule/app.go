@@ -105,6 +105,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	a.warnWithoutEffect()
 	a.reveal = a.Limits != nil && a.Limits.Reveal
 
 	if a.storage, err = loadStorage(ctx, a); err != nil {

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-otp/caddy-otp/internal/seal"
 )
 
 func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
@@ -63,7 +65,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	err := parseBlock(d, "otp", options{
 		"issuer":      func() error { return a.parseIssuer(d) },
 		"storage":     func() error { return parseGuest(d, "otp.storage.", &a.StorageRaw) },
-		"key":         func() error { return parseList(d, &a.Keys) },
+		"key":         func() error { return a.parseKeys(d) },
 		"codes":       func() error { return a.parseCodes(d) },
 		"totp":        func() error { return a.parseTOTP(d) },
 		"limits":      func() error { return a.parseLimits(d) },
@@ -93,7 +95,7 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 		"jwks":            func() error { return parseText(d, &i.JWKS) },
 		"linked_identity": func() error { return parseText(d, &i.LinkedIdentity) },
 		"groups_claim":    func() error { return parseText(d, &i.GroupsClaim) },
-		"introspect":      func() error { return i.parseIntrospect(d) },
+		"introspect":      func() error { return a.parseIntrospect(d, i) },
 		"id_tokens":       func() error { return parseFlag(d, &i.IDTokens) },
 		"trust_email":     func() error { return parseFlag(d, &i.TrustEmail) },
 	})
@@ -103,11 +105,19 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 	if len(i.Audience) == 0 {
 		return d.Errf("issuer %s has no audience: name at least one `aud` value that tokens for this site carry", i.URL)
 	}
+	if err := i.validate(); err != nil {
+		return d.WrapErr(err)
+	}
 	a.Issuers = append(a.Issuers, i)
 	return nil
 }
 
-func (i *Issuer) parseIntrospect(d *caddyfile.Dispenser) error {
+func (a *App) parseIntrospect(d *caddyfile.Dispenser, i *Issuer) error {
+	for _, other := range a.Issuers {
+		if other.Introspect != nil {
+			return d.Errf("introspect is on for %s already: opaque tokens name no issuer, so turn it off for one", other.URL)
+		}
+	}
 	i.Introspect = new(Client)
 	if !d.Args(&i.Introspect.ID, &i.Introspect.Secret) || d.NextArg() {
 		return d.ArgErr()
@@ -118,12 +128,36 @@ func (i *Issuer) parseIntrospect(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (a *App) parseCodes(d *caddyfile.Dispenser) error {
-	a.Codes = new(Codes)
+// parseKeys checks keys that are written out, without repeating them.
+func (a *App) parseKeys(d *caddyfile.Dispenser) error {
+	if err := parseList(d, &a.Keys); err != nil {
+		return err
+	}
+	for _, key := range literals(a.Keys) {
+		if _, err := seal.DecodeKey(key); err != nil {
+			return d.Errf("key: %v", err)
+		}
+	}
+	return nil
+}
+
+// parseValues parses a block of numbers and durations, and checks their range.
+func (a *App) parseValues(d *caddyfile.Dispenser, of string, known options) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return parseBlock(d, "codes", options{
+	if err := parseBlock(d, of, known); err != nil {
+		return err
+	}
+	if _, err := a.config(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (a *App) parseCodes(d *caddyfile.Dispenser) error {
+	a.Codes = new(Codes)
+	return a.parseValues(d, "codes", options{
 		"digits":   func() error { return parsePositive(d, &a.Codes.Digits) },
 		"lifetime": func() error { return parsePositiveDuration(d, &a.Codes.Lifetime) },
 	})
@@ -131,10 +165,7 @@ func (a *App) parseCodes(d *caddyfile.Dispenser) error {
 
 func (a *App) parseTOTP(d *caddyfile.Dispenser) error {
 	a.TOTP = new(TOTP)
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return parseBlock(d, "totp", options{
+	return a.parseValues(d, "totp", options{
 		"issuer":  func() error { return parseText(d, &a.TOTP.Issuer) },
 		"devices": func() error { return parsePositive(d, &a.TOTP.Devices) },
 		"skew": func() error {
@@ -146,10 +177,7 @@ func (a *App) parseTOTP(d *caddyfile.Dispenser) error {
 
 func (a *App) parseLimits(d *caddyfile.Dispenser) error {
 	a.Limits = new(Limits)
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return parseBlock(d, "limits", options{
+	return a.parseValues(d, "limits", options{
 		"attempts":     func() error { return parsePositive(d, &a.Limits.Attempts) },
 		"lock":         func() error { return parsePositiveDuration(d, &a.Limits.Lock) },
 		"cap":          func() error { return parsePositive(d, &a.Limits.Cap) },

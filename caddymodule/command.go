@@ -29,6 +29,9 @@ by issuer and subject as in the user's tokens. It talks to Caddy's admin API.
 
 Secrets are read from standard input, never from arguments.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			// With these a misspelt command fails, instead of ending well with a help text.
+			cmd.Args = cobra.NoArgs
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			cmd.AddCommand(
 				subjectCommand("show", "Prints what is known of a subject, as JSON", ""),
 				subjectCommand("set-pin", "Sets a subject's PIN, read from standard input", otp.PIN),

@@ -71,6 +71,9 @@ func (a *App) provisionTokens(resolve resolver) error {
 		if err := issuer.Validate(); err != nil {
 			return err
 		}
+		if configured.TrustEmail {
+			a.logger.Warn("trust_email has no effect yet: this version mails no codes")
+		}
 		provider, err := acquireProvider(issuer.URL, issuer.JWKS, slogger(a.logger, "otp"))
 		if err != nil {
 			return err
@@ -79,13 +82,23 @@ func (a *App) provisionTokens(resolve resolver) error {
 		issuer.Keys = provider.Provider
 		issuers = append(issuers, issuer)
 		a.issuerURLs = append(a.issuerURLs, issuer.URL)
-		if configured.TrustEmail {
-			a.logger.Warn("trust_email has no effect yet: this version mails no codes")
-		}
 	}
 	var err error
 	a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp"))
 	return err
+}
+
+// validate checks what can be checked before placeholders are resolved.
+func (i *Issuer) validate() error {
+	resolved := &token.Issuer{URL: i.URL, Audience: i.Audience, Algorithms: literals(i.Algorithms), JWKS: literal(i.JWKS)}
+	if literal(i.URL) == "" {
+		resolved.URL = "https://placeholder.invalid"
+	}
+	resolved.Defaults()
+	if i.ClockSkew != nil {
+		resolved.ClockSkew = time.Duration(*i.ClockSkew)
+	}
+	return resolved.Validate()
 }
 
 func (i *Issuer) resolve(r resolver) (*token.Issuer, error) {

@@ -55,8 +55,8 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
 		return refuse(w, r, errTooEarly, false)
 	}
-	p, err := o.admit(r)
-	if err != nil {
+	p := o.app.enter(r)
+	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
 		o.app.auditRefusal(r, p, tokenReason(err))
 		return refuse(w, r, token.Refuse(w.Header(), err), false)
 	}
@@ -65,20 +65,6 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 	}
 	p.leave(r)
 	return next.ServeHTTP(w, r)
-}
-
-// admit checks the token and publishes what it says.
-func (o *OIDCAuth) admit(r *http.Request) (*passage, error) {
-	p := o.app.enter(r)
-	id, err := o.app.authenticate(r, p)
-	if err == nil {
-		err = o.check(id)
-	}
-	if err != nil {
-		return p, err
-	}
-	publish(r, id)
-	return p, nil
 }
 
 // parseOIDCAuth parses the directive. Syntax:
@@ -118,7 +104,8 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 // Authenticate checks the token. A token that is missing or invalid is no
 // technical failure; an issuer that cannot be asked is.
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	p, err := o.admit(r)
+	p := o.app.enter(r)
+	id, err := o.app.admit(r, p, &o.Restriction)
 	if err != nil {
 		o.app.auditRefusal(r, p, tokenReason(err))
 		token.Refuse(w.Header(), err) // the challenge that goes with the 401
@@ -127,8 +114,8 @@ func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (cad
 		}
 		return caddyauth.User{}, false, nil
 	}
-	user := caddyauth.User{ID: p.identity.Subject, Metadata: make(map[string]string)}
-	for claim, v := range p.identity.Claims {
+	user := caddyauth.User{ID: id.Subject, Metadata: make(map[string]string)}
+	for claim, v := range id.Claims {
 		if text, ok := claimText(v); ok && claim != "id" {
 			user.Metadata[claim] = text
 		}

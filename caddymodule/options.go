@@ -74,7 +74,8 @@ const (
 	pinCap      = 20
 )
 
-// config returns the defaults, overridden by what is configured.
+// config returns the defaults, overridden by what is configured. An error names
+// the option and the remedy.
 func (a *App) config() (otp.Config, error) {
 	codes := Codes{Digits: 6, Lifetime: caddy.Duration(5 * time.Minute)}
 	if c := a.Codes; c != nil {
@@ -114,8 +115,6 @@ func (a *App) config() (otp.Config, error) {
 	case limits.PINAttempts < 1 || limits.PINAttempts > pinCap:
 		return otp.Config{}, fmt.Errorf("limits pin_attempts %d: choose 1 to %d", limits.PINAttempts, pinCap)
 	}
-	a.warnWithoutEffect()
-
 	lock := time.Duration(limits.Lock)
 	return otp.Config{
 		Digits:           codes.Digits,

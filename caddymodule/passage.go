@@ -24,6 +24,7 @@ type passage struct {
 	// identity of the token raw, once it was found valid.
 	identity *token.Identity
 	raw      string
+	admitted bool // a handler accepted it, so that the app is told
 	stripped bool // we took the token out of the request
 
 	proofs []stepup.Proof // that gates accepted
@@ -52,7 +53,7 @@ func (a *App) enter(r *http.Request) *passage {
 // leave ends it for a request that goes on: the app is told what our handlers
 // found out, this one and those before it.
 func (p *passage) leave(r *http.Request) {
-	if p.identity != nil {
+	if p.admitted {
 		upstream.SetIdentity(r.Header, p.identity)
 	}
 	if p.shown != nil {
@@ -66,11 +67,25 @@ func (p *passage) strip(r *http.Request) {
 	p.stripped = true
 }
 
-// authenticate returns the identity of the request's token. The errors are those
-// of [token.Verifier].
+// admit checks the request's token, as every handler of ours does, and publishes
+// what it says. The errors are those of [token.Verifier.Verify].
+func (a *App) admit(r *http.Request, p *passage, c *Restriction) (*token.Identity, error) {
+	id, err := a.authenticate(r, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.check(id); err != nil {
+		return nil, err
+	}
+	p.admitted = true
+	publish(r, id)
+	return id, nil
+}
+
+// authenticate returns the identity of the request's token.
 func (a *App) authenticate(r *http.Request, p *passage) (*token.Identity, error) {
 	raw, err := token.FromHeader(r.Header)
-	if errors.Is(err, token.ErrMissing) && p.stripped && len(r.Header.Values("Authorization")) == 0 {
+	if errors.Is(err, token.ErrMissing) && p.stripped && p.identity != nil && len(r.Header.Values("Authorization")) == 0 {
 		return p.identity, nil
 	}
 	if err != nil {
@@ -84,7 +99,7 @@ func (a *App) authenticate(r *http.Request, p *passage) (*token.Identity, error)
 		return nil, err
 	}
 	// Proofs belong to the session that they were accepted for.
-	p.identity, p.raw, p.proofs, p.shown = id, raw, nil, nil
+	p.identity, p.raw, p.admitted, p.proofs, p.shown = id, raw, false, nil, nil
 	return id, nil
 }
 

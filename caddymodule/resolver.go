@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -63,6 +64,19 @@ func (r resolver) secret(option, value string) (string, error) {
 			zap.String("option", option))
 	}
 	return resolved, nil
+}
+
+// literal is a text without placeholders, and empty for one that has any.
+func literal(text string) string {
+	if strings.Contains(text, "{") {
+		return ""
+	}
+	return text
+}
+
+// literals are those of texts that have no placeholders.
+func literals(texts []string) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return literal(t) == "" })
 }
 
 func isPlaceholder(value string) bool {

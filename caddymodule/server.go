@@ -71,15 +71,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error) {
 	p := s.app.enter(r)
-	id, err := s.app.authenticate(r, p)
-	if err == nil {
-		err = s.check(id)
-	}
+	id, err := s.app.admit(r, p, &s.Restriction)
 	if err != nil {
 		s.app.auditRefusal(r, p, tokenReason(err))
 		return nil, otp.Caller{}, token.Refuse(w.Header(), err)
 	}
-	publish(r, id)
 	return id, caller(r.Context(), id), nil
 }
 

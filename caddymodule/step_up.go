@@ -171,14 +171,10 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 // decide checks the token, and asks the gate.
 func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
-	id, err := s.app.authenticate(r, p)
-	if err == nil {
-		err = s.check(id)
-	}
+	id, err := s.app.admit(r, p, &s.Restriction)
 	if err != nil {
 		return stepup.Decision{Reason: tokenReason(err)}, err
 	}
-	publish(r, id)
 	d := s.gate.Decide(r.Context(), stepup.Request{
 		Identity: id,
 		Caller:   caller(r.Context(), id),

@@ -65,7 +65,7 @@ func (s *Service) retain() time.Duration { return time.Duration(s.retention.Load
 // The counters that lock together.
 var (
 	otpGroup        = names(Types())
-	credentialGroup = []string{"credential"}
+	credentialGroup = []string{"pin"} // PINs and passwords
 )
 
 func names(types []Type) []string {

@@ -15,18 +15,26 @@ const deviceType = "deviceTOTP"
 
 // device is a JSON:API resource of the type deviceTOTP.
 type device struct {
-	Type       string           `json:"type"`
-	ID         string           `json:"id"`
-	Attributes deviceAttributes `json:"attributes"`
+	Type       string `json:"type"`
+	ID         string `json:"id"`
+	Attributes any    `json:"attributes"`
 }
 
-type deviceAttributes struct {
+// newDevice are the attributes that are shown once.
+type newDevice struct {
+	Algorithm string `json:"algorithm"`
+	Digits    int    `json:"digits"`
+	Period    int    `json:"period"`
+	Secret    string `json:"secret"`
+}
+
+// knownDevice are those that are listed.
+type knownDevice struct {
 	Algorithm  string  `json:"algorithm"`
-	CreatedAt  string  `json:"createdAt,omitempty"`
+	CreatedAt  string  `json:"createdAt"`
 	Digits     int     `json:"digits"`
-	LastUsedAt *string `json:"lastUsedAt,omitempty"`
+	LastUsedAt *string `json:"lastUsedAt"` // null: never
 	Period     int     `json:"period"`
-	Secret     string  `json:"secret,omitempty"`
 }
 
 type document struct {
@@ -58,7 +66,7 @@ func (a *API) addDevice(c call) *jsonapi.Error {
 	}
 	writeJSON(c.w, http.StatusCreated, jsonapi.MediaType, document{device{
 		Type: deviceType, ID: f.ID,
-		Attributes: deviceAttributes{Secret: secret, Period: f.Period, Digits: f.Digits, Algorithm: f.Algorithm},
+		Attributes: newDevice{Algorithm: f.Algorithm, Digits: f.Digits, Period: f.Period, Secret: secret},
 	}})
 	return nil
 }
@@ -93,14 +101,12 @@ func (a *API) listDevices(c call) *jsonapi.Error {
 	}
 	list := make([]device, 0, len(factors))
 	for _, f := range factors {
-		d := device{Type: deviceType, ID: f.ID, Attributes: deviceAttributes{
-			Period: f.Period, Digits: f.Digits, Algorithm: f.Algorithm, CreatedAt: timestamp(f.CreatedAt),
-		}}
+		known := knownDevice{Algorithm: f.Algorithm, CreatedAt: timestamp(f.CreatedAt), Digits: f.Digits, Period: f.Period}
 		if !f.LastUsedAt.IsZero() {
 			used := timestamp(f.LastUsedAt)
-			d.Attributes.LastUsedAt = &used
+			known.LastUsedAt = &used
 		}
-		list = append(list, d)
+		list = append(list, device{Type: deviceType, ID: f.ID, Attributes: known})
 	}
 	writeJSON(c.w, http.StatusOK, jsonapi.MediaType, document{list})
 	return nil
