@@ -48,8 +48,11 @@ func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
 // last seconds and no revocation was heard of since.
 func (s *Service) Remembered(who Caller) (Standing, bool) {
 	g, found, _ := s.memory.get(s.memoryKey(who), store.At(s.now()))
+	if !found {
+		return Standing{}, false
+	}
 	g.Remembered = true
-	return g, found
+	return g, true
 }
 
 // Remember keeps a standing that let a request pass.

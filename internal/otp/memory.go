@@ -39,7 +39,8 @@ func (m *memory) get(key memoryKey, now store.Instant) (s Standing, found bool, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, found := m.standings[key]
-	return e.standing, found && now < e.until, m.news
+	// A clock that was set back makes nothing last longer.
+	return e.standing, found && e.standing.read <= now && now < e.until, m.news
 }
 
 // put remembers a standing, unless the news has changed since it was read: it

@@ -97,7 +97,7 @@ func authorityOf(attributes jsonapi.Object) (a otp.Authority, err *jsonapi.Error
 func (a *API) listDevices(c call) *jsonapi.Error {
 	factors, failed := a.OTP.Factors(c.r.Context(), c.caller, otp.DeviceTOTP)
 	if failed != nil {
-		return a.failure(c, failed, nil)
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})
 	}
 	list := make([]device, 0, len(factors))
 	for _, f := range factors {
@@ -124,7 +124,7 @@ func (a *API) removeDevice(c call) *jsonapi.Error {
 			"types": []otp.Type{otp.TOTP, otp.DeviceTOTP}, "maxAge": int(otp.EnrolmentAge.Seconds()), "verify": "/user/otp/verify",
 		}}
 	case failed != nil:
-		return a.failure(c, failed, nil)
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil

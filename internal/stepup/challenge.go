@@ -45,10 +45,13 @@ func (g *Gate) stepUp(r Reason) string {
 		description = "The one-time password is not valid."
 	}
 	challenge := fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="%s"`, description)
+	if g.MaxAge == 0 { // no token is proof enough
+		return challenge
+	}
 	if len(g.AcceptACR) > 0 {
 		challenge += fmt.Sprintf(`, acr_values="%s"`, quote(strings.Join(g.AcceptACR, " ")))
 	}
-	if (len(g.AcceptACR) > 0 || len(g.AcceptAMR) > 0) && g.MaxAge > 0 {
+	if len(g.AcceptACR) > 0 || len(g.AcceptAMR) > 0 {
 		challenge += `, max_age="` + strconv.Itoa(int(g.MaxAge/time.Second)) + `"`
 	}
 	return challenge

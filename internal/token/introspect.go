@@ -127,7 +127,7 @@ func (n *introspector) read(answer claims, raw string, now time.Time) (*Identity
 func (n *introspector) call(ctx context.Context, raw string) (claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, introspectTimeout)
 	defer cancel()
-	doc := n.issuer.Keys.doc.Load()
+	doc := n.issuer.Keys.metadata(ctx)
 	if doc == nil {
 		return nil, errors.New("discovery has not succeeded yet")
 	}

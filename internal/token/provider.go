@@ -194,6 +194,16 @@ func (p *Provider) awaitFirst(ctx context.Context) error {
 	return wait(ctx, fetching, firstWait)
 }
 
+// metadata returns the discovery document, nil as long as there is none. Right
+// after the start it is waited for, as the keys are.
+func (p *Provider) metadata(ctx context.Context) *discovery {
+	if doc := p.doc.Load(); doc != nil {
+		return doc
+	}
+	_ = p.awaitFirst(ctx) // what is there then tells
+	return p.doc.Load()
+}
+
 // newer returns the keys after a fetch, or those given where none is due or the
 // provider takes too long.
 func (p *Provider) newer(ctx context.Context, set *keySet) (*keySet, error) {

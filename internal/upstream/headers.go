@@ -49,8 +49,9 @@ func NewManaged(otpHeader string) *Managed {
 func (m *Managed) Strip(r *http.Request) (code string, carried bool) {
 	if m.otp != "" {
 		// More than one cannot be right, and is no way to guess twice.
-		code = strings.Join(r.Header[m.otp], ",")
-		carried = strings.TrimSpace(code) != ""
+		lines := r.Header[m.otp]
+		code = strings.Join(lines, ",")
+		carried = slices.ContainsFunc(lines, func(line string) bool { return strings.TrimSpace(line) != "" })
 	}
 	for name := range r.Header {
 		if m.names[fold(name)] {

@@ -1,0 +1,252 @@
+package pace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pquerna "github.com/pquerna/otp"
+	"github.com/pquerna/otp/hotp"
+	"github.com/rs/xid"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+	"github.com/caddy-otp/caddy-otp/internal/store/boltstore"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// start is the first moment of all tests. Its fraction shows who truncates.
+var start = time.Date(2026, time.March, 1, 12, 0, 0, 987_000_000, time.UTC)
+
+// credentials knows one PIN and one password for everybody.
+type credentials struct{}
+
+func (credentials) Check(_ context.Context, c otp.Credential) (bool, error) {
+	if c.Secret == "down" {
+		return false, errors.New("nobody can say")
+	}
+	return c.Kind == otp.PIN && c.Secret == "2580" || c.Kind == otp.Password && c.Secret == "pass word", nil
+}
+
+// down is a storage that can be switched off.
+type down struct {
+	*boltstore.Store
+	off atomic.Bool
+}
+
+var errDown = errors.New("the test took it down")
+
+func (d *down) Load(ctx context.Context, k store.Key) (*store.Record, error) {
+	if d.off.Load() {
+		return nil, errDown
+	}
+	return d.Store.Load(ctx, k)
+}
+
+func (d *down) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {
+	if d.off.Load() {
+		return nil, errDown
+	}
+	return d.Store.Pay(ctx, k, a)
+}
+
+func (d *down) Apply(ctx context.Context, k store.Key, c store.Change) (*store.Outcome, error) {
+	if d.off.Load() {
+		return nil, errDown
+	}
+	return d.Store.Apply(ctx, k, c)
+}
+
+// world is the API on a storage of its own, and one user of it.
+type world struct {
+	*API
+	t       testing.TB
+	service *otp.Service
+	storage *down
+
+	mu       sync.Mutex
+	time     time.Time
+	identity *token.Identity
+	caller   otp.Caller
+}
+
+func newWorld(t testing.TB, limits ...store.Limits) *world {
+	t.Helper()
+	w := &world{
+		t: t, time: start, storage: &down{Store: boltstore.New(filepath.Join(t.TempDir(), "otp.db"))},
+		identity: &token.Identity{Issuer: "https://id.example.com", Subject: "alice"},
+	}
+	t.Cleanup(func() {
+		if err := w.storage.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.caller = w.user("alice")
+	ring, err := seal.NewRing(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	config := otp.Config{
+		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
+		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
+		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
+	}
+	if len(limits) > 0 {
+		config.Limits, config.CredentialLimits = limits[0], limits[0]
+	}
+	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, credentials{}, w.now, audit.New(logger), logger)
+	w.API = &API{OTP: w.service, Now: w.now, Authenticate: w.authenticate}
+	return w
+}
+
+// user returns a caller who signed in long ago.
+func (w *world) user(name string) otp.Caller {
+	return otp.Caller{Subject: otp.Subject{Issuer: "https://id.example.com", ID: name}, Session: "a session", AuthTime: start.Add(-time.Hour)}
+}
+
+// authenticate takes every token but none.
+func (w *world) authenticate(rw http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error) {
+	if r.Header.Get("Authorization") == "" {
+		return nil, otp.Caller{}, token.Refuse(rw.Header(), token.ErrMissing)
+	}
+	return w.identity, w.caller, nil
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.time
+}
+
+func (w *world) advance(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.time = w.time.Add(d)
+}
+
+// newRequest returns one as PACE's clients send it.
+func newRequest(method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	mediaType := jsonType
+	if strings.HasPrefix(path, "/user/devices/") {
+		mediaType = jsonapi.MediaType
+	}
+	r.Header.Set("Accept", mediaType)
+	r.Header.Set("Authorization", "Bearer x")
+	if body != "" {
+		r.Header.Set("Content-Type", mediaType)
+	}
+	return r
+}
+
+// do serves a request, and holds the answer to what all have in common.
+func (w *world) do(r *http.Request) *httptest.ResponseRecorder {
+	w.t.Helper()
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, r)
+	h := rec.Header()
+	if h.Get("Cache-Control") != "no-store" {
+		w.t.Errorf("%s %s: Cache-Control is %q", r.Method, r.URL, h.Get("Cache-Control"))
+	}
+	if _, err := xid.FromString(h.Get("Request-Id")); err != nil {
+		w.t.Errorf("%s %s: Request-Id is %q", r.Method, r.URL, h.Get("Request-Id"))
+	}
+	return rec
+}
+
+func (w *world) send(method, path, body string) *httptest.ResponseRecorder {
+	w.t.Helper()
+	return w.do(newRequest(method, path, body))
+}
+
+// want holds an answer to its status and, if it is an error, to its code and
+// the pointer.
+func (w *world) want(rec *httptest.ResponseRecorder, status int, code jsonapi.Code, pointer string) {
+	w.t.Helper()
+	if rec.Code != status {
+		w.t.Fatalf("status %d, want %d: %s", rec.Code, status, rec.Body)
+	}
+	if code == "" {
+		return
+	}
+	if got := rec.Header().Get("Content-Type"); got != jsonapi.MediaType {
+		w.t.Errorf("an error of type %q", got)
+	}
+	var doc struct {
+		Errors []struct {
+			ID, Status string
+			Code       jsonapi.Code
+			Source     struct{ Pointer string }
+		}
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil || len(doc.Errors) != 1 {
+		w.t.Fatalf("%v: %s", err, rec.Body)
+	}
+	e := doc.Errors[0]
+	if e.Code != code || e.Source.Pointer != pointer || e.ID != rec.Header().Get("Request-Id") {
+		w.t.Errorf("got the error %+v, want %s at %q", e, code, pointer)
+	}
+}
+
+// wantBody holds an answer to its media type and its very bytes.
+func (w *world) wantBody(rec *httptest.ResponseRecorder, mediaType, body string) {
+	w.t.Helper()
+	if got := rec.Header().Get("Content-Type"); got != mediaType {
+		w.t.Errorf("it is %q, want %q", got, mediaType)
+	}
+	if got := rec.Body.String(); strings.TrimSuffix(got, "\n") != body {
+		w.t.Errorf("body:\n%s, want\n%s", got, body)
+	}
+}
+
+// code makes an account code.
+func (w *world) code() string {
+	w.t.Helper()
+	code, _, err := w.service.CreateCode(w.t.Context(), w.caller, "", "2580")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return code
+}
+
+// addDevice adds a device and returns its secret.
+func (w *world) addDevice(id string) string {
+	w.t.Helper()
+	_, secret, err := w.service.AddDevice(w.t.Context(), w.caller, id, otp.Authority{PIN: "2580"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return secret
+}
+
+// codeOf returns a device's code of now.
+func (w *world) codeOf(secret string) string {
+	w.t.Helper()
+	code, err := hotp.GenerateCodeCustom(secret, uint64(w.now().Unix()/30), hotp.ValidateOpts{Digits: pquerna.DigitsSix, Algorithm: pquerna.AlgorithmSHA1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return code
+}
+
+// unread is a body that must not be read.
+type unread struct{ t testing.TB }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.ErrUnexpectedEOF
+}
