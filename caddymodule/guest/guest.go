@@ -28,6 +28,8 @@ type Credentials interface {
 // What the interfaces speak of, for implementations outside of this module.
 type (
 	Store      = store.Storage
+	Watcher    = store.Watcher
+	Listener   = store.Listener
 	Canary     = store.Canary
 	Key        = store.Key
 	Record     = store.Record
