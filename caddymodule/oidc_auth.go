@@ -52,10 +52,11 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	p := o.app.enter(r)
 	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+		o.app.auditRefusal(r, p, stepup.TooEarly)
 		return refuse(w, r, errTooEarly, false)
 	}
-	p := o.app.enter(r)
 	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
 		o.app.auditRefusal(r, p, tokenReason(err))
 		return refuse(w, r, token.Refuse(w.Header(), err), false)

@@ -101,7 +101,7 @@ func headerName(r resolver, value string, logger *zap.Logger) (string, error) {
 			return "", fmt.Errorf("header %s has a meaning of its own: choose another, such as X-OTP", name)
 		}
 	}
-	logger.Warn("Caddy's access log shows request headers, and with them one-time passwords; filter this one out",
+	logger.Warn("Caddy's access log shows request headers, and so does its error log when a handler fails: filter this one out of both, or they show one-time passwords",
 		zap.String("header", name),
 		zap.String("filter", "log { format filter { request>headers>"+name+" delete } }"))
 	return name, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/pace"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -51,6 +52,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 	s.pace = &pace.API{
 		OTP:           s.app.service,
 		Authenticate:  s.authenticate,
+		Refused:       s.refused,
 		EnforceScopes: s.EnforceScopes,
 		Reveal:        s.app.reveal,
 		Now:           time.Now,
@@ -77,6 +79,10 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Id
 		return nil, otp.Caller{}, token.Refuse(w.Header(), err)
 	}
 	return id, caller(r.Context(), id), nil
+}
+
+func (s *Server) refused(r *http.Request, reason stepup.Reason) {
+	s.app.auditRefusal(r, s.app.enter(r), reason)
 }
 
 // parseServer parses the directive. Syntax:

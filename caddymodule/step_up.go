@@ -147,10 +147,6 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 // ServeHTTP lets the request pass, or challenges it.
 func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := s.app.enter(r)
-	if s.tooEarly(r, p) && !s.ReportOnly {
-		return refuse(w, r, errTooEarly, s.PassErrors)
-	}
-
 	d, tokenErr := s.decide(r, p)
 	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
 	if !d.Passes() {
@@ -171,6 +167,9 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 // decide checks the token, and asks the gate.
 func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
+	if s.tooEarly(r, p) && !s.ReportOnly {
+		return stepup.Decision{Reason: stepup.TooEarly}, nil
+	}
 	id, err := s.app.admit(r, p, &s.Restriction)
 	if err != nil {
 		return stepup.Decision{Reason: tokenReason(err)}, err
@@ -198,6 +197,9 @@ func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
 
 // refusal is the answer to a request that does not pass.
 func (s *StepUp) refusal(w http.ResponseWriter, d stepup.Decision, tokenErr error) *jsonapi.Error {
+	if d.Reason == stepup.TooEarly {
+		return errTooEarly
+	}
 	if tokenErr != nil {
 		return token.Refuse(w.Header(), tokenErr)
 	}

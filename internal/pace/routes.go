@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -21,6 +22,9 @@ type API struct {
 	// Authenticate checks the request's token. Where it returns an error, it
 	// has set the header fields that go with it.
 	Authenticate func(http.ResponseWriter, *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error)
+	// Refused hears of requests that are refused before they are served, but
+	// not by Authenticate.
+	Refused func(*http.Request, stepup.Reason)
 	// EnforceScopes asks for PACE's scopes.
 	EnforceScopes bool
 	// Reveal tells locked callers that they are, and until when.
@@ -104,6 +108,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 	methods, id := find(r.URL.Path)
 	if jsonapi.IsEarly(r) {
+		a.Refused(r, stepup.TooEarly)
 		return &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}
 	}
 	route, ok := methods[r.Method]
@@ -116,6 +121,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 		return err
 	}
 	if a.EnforceScopes && !slices.ContainsFunc(route.scopes, func(s string) bool { return identity.HasScopes(s) }) {
+		a.Refused(r, stepup.MissingScope)
 		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+route.scopes[0]+`"`)
 		return &jsonapi.Error{Code: jsonapi.InsufficientScope, Detail: "The token needs the scope " + strings.Join(route.scopes, " or ") + "."}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/store"
 	"github.com/caddy-otp/caddy-otp/internal/store/boltstore"
 	"github.com/caddy-otp/caddy-otp/internal/token"
@@ -109,7 +110,7 @@ func newWorld(t testing.TB, limits ...store.Limits) *world {
 		config.Limits, config.CredentialLimits = limits[0], limits[0]
 	}
 	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, credentials{}, w.now, audit.New(logger), logger)
-	w.API = &API{OTP: w.service, Now: w.now, Authenticate: w.authenticate}
+	w.API = &API{OTP: w.service, Now: w.now, Authenticate: w.authenticate, Refused: func(*http.Request, stepup.Reason) {}}
 	return w
 }
 

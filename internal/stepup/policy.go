@@ -70,6 +70,7 @@ const (
 	Locked              Reason = "locked"       // the same, and it was not even judged
 	CrossOrigin         Reason = "cross_origin"
 	StoreUnavailable    Reason = "store_unavailable"
+	TooEarly            Reason = "too_early" // it came as early data, which can be replayed
 )
 
 // Decision is a gate's answer.
