@@ -35,13 +35,17 @@ func (r resolver) text(option, value string) (string, error) {
 	return resolved, nil
 }
 
-// texts resolves a list.
+// texts resolves a list, none of whose values may be empty: a claim that is
+// absent would equal it.
 func (r resolver) texts(option string, values []string) ([]string, error) {
 	resolved := make([]string, 0, len(values))
 	for _, v := range values {
 		text, err := r.text(option, v)
 		if err != nil {
 			return nil, err
+		}
+		if text == "" {
+			return nil, fmt.Errorf("%s: a value is empty", option)
 		}
 		resolved = append(resolved, text)
 	}

@@ -1,0 +1,250 @@
+package caddymodule_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write what Caddyfiles are adapted to into testdata/adapt")
+
+// adapt a Caddyfile as `caddy adapt` does.
+func adapt(caddyfile string) ([]byte, error) {
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
+	return adapted, err
+}
+
+// The files are in the form of Caddy's own tests: a Caddyfile, ten dashes, and
+// the JSON that comes of it.
+func TestAdapt(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddytest")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no test data", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddytest"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const line = "----------\n"
+			input, want, found := strings.Cut(string(text), line)
+			if !found {
+				t.Fatal("no line of ten dashes")
+			}
+			adapted, err := adapt(input)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := json.Indent(&got, adapted, "", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			got.WriteByte('\n')
+			if *update {
+				if err := os.WriteFile(file, []byte(input+line+got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got.String()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if formatted := string(caddyfile.Format([]byte(input))); formatted != input {
+				t.Errorf("caddy fmt would make it:\n%s", formatted)
+			}
+		})
+	}
+}
+
+// Where the directives run, whatever their order in the Caddyfile.
+func TestDirectiveOrder(t *testing.T) {
+	text, err := os.ReadFile("testdata/adapt/order.caddytest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, _, _ := strings.Cut(string(text), "----------")
+	adapted, err := adapt(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					Routes []struct{ Handle []struct{ Handler string } }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, route := range config.Apps.HTTP.Servers["srv0"].Routes {
+		for _, h := range route.Handle {
+			got = append(got, h.Handler)
+		}
+	}
+	want := []string{"rewrite", "reverse_proxy", "otp_server", "oidc_auth", "step_up", "headers", "reverse_proxy"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestCaddyfileErrors(t *testing.T) {
+	// What a block is put in.
+	app := func(option string) string {
+		return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n" + option + "\n}\n}\n:80 {\notp_server\n}\n"
+	}
+	issuer := func(option string) string {
+		return "{\notp {\nissuer https://id.example.com {\naudience a\n" + option + "\n}\n}\n}\n:80 {\notp_server\n}\n"
+	}
+	redis := func(option string) string { return app("storage redis {\n" + option + "\n}") }
+	site := func(directive string) string {
+		return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n}\n}\n:80 {\n" + directive + "\n}\n"
+	}
+	gate := func(option string) string { return site("step_up {\n" + option + "\n}") }
+
+	const (
+		arguments   = "wrong argument count"
+		twice       = "is given twice"
+		empty       = "empty"
+		inApp       = "of otp; known are: codes, credentials, header, issuer, key, limits, storage, totp"
+		inIssuer    = "of issuer; known are: algorithms, audience, clock_skew, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
+		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers"
+		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, issuers, max_age, pass_errors, report_only, scopes, strip_token, types, verify_url"
+		inOIDC      = "of oidc_auth; known are: audience, issuers, strip_token"
+		notDuration = "is not a duration"
+		notNumber   = "is not a whole number"
+	)
+	for _, test := range []struct{ name, caddyfile, want string }{
+		{"second otp block", "{\notp {\nissuer https://a.example {\naudience a\n}\n}\notp {\nissuer https://b.example {\naudience b\n}\n}\n}\n", "there is an otp block already"},
+		{"empty otp block", "{\notp {\n}\n}\n", "no issuer"},
+		{"otp without a block", "{\notp\n}\n", "no issuer"},
+		{"argument of otp", "{\notp x {\nissuer https://a.example {\naudience a\n}\n}\n}\n", arguments},
+		{"issuer without address", app("issuer {\naudience a\n}"), arguments},
+		{"two addresses of an issuer", app("issuer https://a.example https://b.example {\naudience a\n}"), arguments},
+		{"issuer without audience", app("issuer https://a.example"), "issuer https://a.example has no audience"},
+		{"issuer with an empty block", app("issuer https://a.example {\n}"), "has no audience"},
+
+		// Options that this version does not have.
+		{"cors", app("cors https://spa.example.com"), `"cors" ` + inApp},
+		{"enrolment", app("enrolment closed"), `"enrolment" ` + inApp},
+		{"notifier", app("notifier smtp {\n}"), `"notifier" ` + inApp},
+		{"session", app("session {\nidle 1h\n}"), `"session" ` + inApp},
+		{"pages", app("pages {\ntitle Example\n}"), `"pages" ` + inApp},
+		{"client", issuer("client id secret"), `"client" ` + inIssuer},
+		{"forward_token", issuer("forward_token"), `"forward_token" ` + inIssuer},
+		{"zitadel", site("otp_server {\nzitadel\n}"), `"zitadel" ` + inServer},
+		{"subject of a gate", gate("subject {http.auth.user.id}"), `"subject" ` + inGate},
+		{"subject of the routes", site("otp_server {\nsubject {http.auth.user.id}\n}"), `"subject" ` + inServer},
+		{"mode sentinel", redis("mode sentinel"), `mode "sentinel" is unknown: this version knows single`},
+		{"mode cluster", redis("mode cluster"), `mode "cluster" is unknown: this version knows single`},
+		{"master_name", redis("master_name mymaster"), `"master_name" of storage redis; known are: address, `},
+
+		// Misspelt ones, in each block.
+		{"unknown in otp", app("isuer https://a.example"), `"isuer" ` + inApp},
+		{"unknown in issuer", issuer("audiences a"), `"audiences" ` + inIssuer},
+		{"unknown in codes", app("codes {\nlength 6\n}"), "of codes; known are: digits, lifetime"},
+		{"unknown in totp", app("totp {\nperiod 30s\n}"), "of totp; known are: devices, issuer, skew"},
+		{"unknown in limits", app("limits {\ntries 5\n}"), "of limits; known are: attempts, cap, lock, pin_attempts, reveal, sends"},
+		{"unknown in redis", redis("host a"), "of storage redis; known are: address, db, key_prefix, mode, password, timeout, tls, username"},
+		{"unknown in tls", redis("tls {\ncert a\n}"), "of tls; known are: ca"},
+		{"unknown in bbolt", app("storage bbolt a {\nmode 0600\n}"), "storage bbolt has none"},
+		{"unknown in credentials local", app("credentials local {\nhash bcrypt\n}"), "credentials local has none"},
+		{"unknown in credentials http", app("credentials http https://a.example {\ntimeout 1s\n}"), "of credentials http; known are: secret"},
+		{"unknown in otp_server", site("otp_server {\nscopes a\n}"), `"scopes" ` + inServer},
+		{"unknown in oidc_auth", site("oidc_auth {\nmax_age 1m\n}"), `"max_age" ` + inOIDC},
+		{"unknown in step_up", gate("maxage 5m"), `"maxage" ` + inGate},
+		{"unknown storage", app("storage memcached"), "otp.storage.memcached"},
+		{"unknown credentials", app("credentials ldap"), "otp.credentials.ldap"},
+
+		{"storage twice", app("storage bbolt a\nstorage bbolt b"), twice},
+		{"credentials twice", app("credentials local\ncredentials local"), twice},
+		{"header twice", app("header X-A\nheader X-B"), twice},
+		{"codes twice", app("codes {\n}\ncodes {\n}"), twice},
+		{"limits twice", app("limits {\n}\nlimits {\n}"), twice},
+		{"audience twice", issuer("audience b"), twice},
+		{"digits twice", app("codes {\ndigits 6\ndigits 7\n}"), twice},
+		{"address twice", redis("address a:1\naddress b:1"), twice},
+		{"max_age twice", gate("max_age 1m\nmax_age 5m"), twice},
+		{"report_only twice", gate("report_only\nreport_only"), twice},
+
+		{"storage without a name", app("storage"), arguments},
+		{"credentials without a name", app("credentials"), arguments},
+		{"credentials http without address", app("credentials http"), arguments},
+		{"two paths of bbolt", app("storage bbolt a b"), arguments},
+		{"argument of redis", app("storage redis a:6379"), arguments},
+		{"argument of credentials local", app("credentials local a"), arguments},
+		{"key without one", app("key"), arguments},
+		{"header without a name", app("header"), arguments},
+		{"two headers", app("header X-A X-B"), arguments},
+		{"argument of codes", app("codes 6"), arguments},
+		{"argument of totp", app("totp 1"), arguments},
+		{"argument of limits", app("limits 5"), arguments},
+		{"one argument of sends", app("limits {\nsends 5\n}"), arguments},
+		{"three arguments of sends", app("limits {\nsends 5 1h 2\n}"), arguments},
+		{"one argument of introspect", issuer("introspect id"), arguments},
+		{"three arguments of introspect", issuer("introspect id secret more"), arguments},
+		{"argument of id_tokens", issuer("id_tokens yes"), arguments},
+		{"algorithms without any", issuer("algorithms"), arguments},
+		{"two timeouts", redis("timeout 1s 2s"), arguments},
+		{"argument of tls", redis("tls on"), arguments},
+		{"argument of otp_server", site("otp_server /a b"), arguments},
+		{"argument of oidc_auth", site("oidc_auth /a b"), arguments},
+		{"argument of step_up", site("step_up /a b"), arguments},
+		{"argument of enforce_scopes", site("otp_server {\nenforce_scopes on\n}"), arguments},
+		{"max_age without any", gate("max_age"), arguments},
+		{"two max_ages", gate("max_age 1m 2m"), arguments},
+		{"types without any", gate("types"), arguments},
+		{"scopes without any", gate("scopes"), arguments},
+		{"argument of strip_token", gate("strip_token on"), arguments},
+		{"argument of pass_errors", gate("pass_errors on"), arguments},
+
+		{"empty issuer", app(`issuer "" {` + "\naudience a\n}"), empty},
+		{"empty audience", app("issuer https://a.example {\naudience \"\"\n}"), empty},
+		{"empty jwks", issuer(`jwks ""`), empty},
+		{"empty key", app(`key ""`), empty},
+		{"empty secret", app("credentials http https://a.example {\nsecret \"\"\n}"), empty},
+		{"empty introspection secret", issuer(`introspect id ""`), empty},
+		{"empty password", redis(`password ""`), empty},
+		{"empty path", app(`storage bbolt ""`), empty},
+		{"empty scope", gate(`scopes a ""`), empty},
+
+		{"max_age without unit", gate("max_age 5"), notDuration},
+		{"negative max_age", gate("max_age -5m"), "negative"},
+		{"digits in words", app("codes {\ndigits six\n}"), notNumber},
+		{"no digits", app("codes {\ndigits 0\n}"), "not above zero"},
+		{"lifetime zero", app("codes {\nlifetime 0\n}"), "above zero"},
+		{"skew with a fraction", app("totp {\nskew 1.5\n}"), notNumber},
+		{"attempts zero", app("limits {\nattempts 0\n}"), "not above zero"},
+		{"cap zero", app("limits {\ncap 0\n}"), "not above zero"},
+		{"sends zero", app("limits {\nsends 0 1h\n}"), "above zero"},
+		{"sends for no time", app("limits {\nsends 5 0\n}"), notDuration},
+		{"reveal maybe", app("limits {\nreveal maybe\n}"), "neither on nor off"},
+		{"unknown type", gate("types totp sms"), `unknown type "sms"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			adapted, err := adapt(test.caddyfile)
+			if err == nil {
+				t.Fatalf("no error, but\n%s", adapted)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+			if !strings.Contains(err.Error(), "Caddyfile:") {
+				t.Errorf("no line in %v", err)
+			}
+		})
+	}
+}
