@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -48,38 +50,44 @@ type adminRequest struct {
 func (q adminRequest) subject() otp.Subject { return otp.Subject{Issuer: q.Issuer, ID: q.Subject} }
 
 // adminAction does its work, and returns what to show, if anything.
-type adminAction func(*http.Request, *otp.Service, adminRequest) (any, error)
+type adminAction func(*http.Request, *App, adminRequest) (any, error)
 
 var adminActions = map[string]adminAction{
-	"show": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		info, err := s.Show(r.Context(), q.subject())
+	"show": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		info, err := a.service.Show(r.Context(), q.subject())
 		return shown(q, info), err
 	},
-	"set-pin": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		return nil, setCredential(r, s, q, otp.PIN, q.PIN)
+	"set-pin": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		return nil, setCredential(r, a, q, otp.PIN, q.PIN)
 	},
-	"set-password": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		return nil, setCredential(r, s, q, otp.Password, q.Password)
+	"set-password": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		return nil, setCredential(r, a, q, otp.Password, q.Password)
 	},
-	"unlock": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		return nil, s.Unlock(r.Context(), q.subject())
+	"unlock": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		return nil, a.service.Unlock(r.Context(), q.subject())
 	},
-	"revoke": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		return nil, s.Revoke(r.Context(), q.subject())
+	"revoke": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		return nil, a.service.Revoke(r.Context(), q.subject())
 	},
-	"reset": func(r *http.Request, s *otp.Service, q adminRequest) (any, error) {
-		return nil, s.Reset(r.Context(), q.subject())
+	"reset": func(r *http.Request, a *App, q adminRequest) (any, error) {
+		return nil, a.service.Reset(r.Context(), q.subject())
 	},
 }
 
 // maxCredential is how long a PIN or a password may be, in bytes.
 const maxCredential = 1024
 
-func setCredential(r *http.Request, s *otp.Service, q adminRequest, kind otp.Kind, secret string) error {
+// setCredential sets a PIN or a password. An issuer that is not configured is a
+// mistake here: nobody could ever use it. What else the API does may still be
+// wanted for an issuer that was removed.
+func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secret string) error {
+	if !slices.Contains(a.issuerURLs, q.Issuer) {
+		return badRequest("the issuer is not one of the otp block, exactly as written there: " + strings.Join(a.issuerURLs, ", "))
+	}
 	if secret == "" || len(secret) > maxCredential {
 		return badRequest("give the " + string(kind) + ", of at most 1024 bytes")
 	}
-	return s.SetCredential(r.Context(), q.subject(), kind, secret)
+	return a.service.SetCredential(r.Context(), q.subject(), kind, secret)
 }
 
 func adminHandler(action adminAction) caddy.AdminHandlerFunc {
@@ -98,7 +106,7 @@ func adminHandler(action adminAction) caddy.AdminHandlerFunc {
 		if err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no otp block is configured")}
 		}
-		answer, err := action(r, v.(*App).service, query)
+		answer, err := action(r, v.(*App), query)
 		if err != nil {
 			return adminError(err)
 		}

@@ -70,6 +70,7 @@ type App struct {
 
 	ctx        context.Context // ends with the configuration
 	issuerURLs []string
+	audiences  []string // of all issuers
 	managed    *upstream.Managed
 	reveal     bool
 	// What the sites of this configuration have, for the warnings at the start.

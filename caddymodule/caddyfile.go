@@ -43,12 +43,13 @@ func parseBlock(d *caddyfile.Dispenser, of string, known options) error {
 
 // parseText parses exactly one argument.
 func parseText(d *caddyfile.Dispenser, to *string) error {
+	name := d.Val()
 	if !d.NextArg() {
 		return d.ArgErr()
 	}
 	*to = d.Val()
 	if *to == "" {
-		return d.Err("the value is empty")
+		return d.Errf("%s: the value is empty", name)
 	}
 	if d.NextArg() {
 		return d.ArgErr()
@@ -58,12 +59,13 @@ func parseText(d *caddyfile.Dispenser, to *string) error {
 
 // parseList parses one argument or more.
 func parseList(d *caddyfile.Dispenser, to *[]string) error {
+	name := d.Val()
 	values := d.RemainingArgs()
 	if len(values) == 0 {
 		return d.ArgErr()
 	}
 	if slices.Contains(values, "") {
-		return d.Err("a value is empty")
+		return d.Errf("%s: a value is empty", name)
 	}
 	*to = append(*to, values...)
 	return nil
@@ -71,13 +73,14 @@ func parseList(d *caddyfile.Dispenser, to *[]string) error {
 
 // parseNumber parses exactly one whole number.
 func parseNumber(d *caddyfile.Dispenser, to *int) error {
+	name := d.Val()
 	var text string
 	if err := parseText(d, &text); err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return d.Errf("%q is not a whole number", text)
+		return d.Errf("%s: %q is not a whole number", name, text)
 	}
 	*to = n
 	return nil
@@ -85,27 +88,29 @@ func parseNumber(d *caddyfile.Dispenser, to *int) error {
 
 // parsePositive parses exactly one whole number above zero.
 func parsePositive(d *caddyfile.Dispenser, to *int) error {
+	name := d.Val()
 	if err := parseNumber(d, to); err != nil {
 		return err
 	}
 	if *to < 1 {
-		return d.Errf("%d is not above zero", *to)
+		return d.Errf("%s: %d is not above zero", name, *to)
 	}
 	return nil
 }
 
 // parseDuration parses exactly one duration, such as 90s, 5m, 12h or 7d.
 func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	name := d.Val()
 	var text string
 	if err := parseText(d, &text); err != nil {
 		return err
 	}
 	duration, err := caddy.ParseDuration(text)
 	if err != nil {
-		return d.Errf("%q is not a duration such as 90s or 5m", text)
+		return d.Errf("%s: %q is not a duration such as 90s or 5m", name, text)
 	}
 	if duration < 0 {
-		return d.Errf("the duration %s is negative", text)
+		return d.Errf("%s: the duration %s is negative", name, text)
 	}
 	*to = caddy.Duration(duration)
 	return nil
@@ -113,11 +118,12 @@ func parseDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 
 // parsePositiveDuration parses exactly one duration above zero.
 func parsePositiveDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	name := d.Val()
 	if err := parseDuration(d, to); err != nil {
 		return err
 	}
 	if *to == 0 {
-		return d.Err("the duration must be above zero")
+		return d.Errf("%s: the duration must be above zero", name)
 	}
 	return nil
 }
@@ -139,12 +145,13 @@ func parseOptionalDuration(d *caddyfile.Dispenser, to **caddy.Duration) error {
 
 // parseSwitch parses on or off.
 func parseSwitch(d *caddyfile.Dispenser, to *bool) error {
+	name := d.Val()
 	var text string
 	if err := parseText(d, &text); err != nil {
 		return err
 	}
 	if text != "on" && text != "off" {
-		return d.Errf("%q is neither on nor off", text)
+		return d.Errf("%s: %q is neither on nor off", name, text)
 	}
 	*to = text == "on"
 	return nil

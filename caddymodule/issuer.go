@@ -82,6 +82,7 @@ func (a *App) provisionTokens(resolve resolver) error {
 		issuer.Keys = provider.Provider
 		issuers = append(issuers, issuer)
 		a.issuerURLs = append(a.issuerURLs, issuer.URL)
+		a.audiences = append(a.audiences, issuer.Audience...)
 	}
 	var err error
 	a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp"))

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -58,8 +59,7 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		return refuse(w, r, errTooEarly, false)
 	}
 	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
-		o.app.auditRefusal(r, p, tokenReason(err))
-		return refuse(w, r, token.Refuse(w.Header(), err), false)
+		return refuse(w, r, o.app.refuseToken(w, r, p, err), false)
 	}
 	if o.StripToken {
 		p.strip(r)
@@ -106,10 +106,16 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 // technical failure; an issuer that cannot be asked is.
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	p := o.app.enter(r)
+	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+		return caddyauth.User{}, false, errTooEarly
+	}
 	id, err := o.app.admit(r, p, &o.Restriction)
 	if err != nil {
-		o.app.auditRefusal(r, p, tokenReason(err))
-		token.Refuse(w.Header(), err) // the challenge that goes with the 401
+		if errors.Is(err, token.ErrMissing) { // another provider may know who it is
+			token.Refuse(w.Header(), err)
+			return caddyauth.User{}, false, nil
+		}
+		o.app.refuseToken(w, r, p, err)
 		if tokenReason(err) == stepup.ProviderUnavailable {
 			return caddyauth.User{}, false, err
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
@@ -125,8 +126,16 @@ func (c *Restriction) provision(a *App, r resolver) (err error) {
 			return errors.New("issuers: " + issuer + " is not an issuer of the otp block: add it there, exactly as written here")
 		}
 	}
-	c.audience, err = r.texts("audience", c.Audience)
-	return err
+	if c.audience, err = r.texts("audience", c.Audience); err != nil {
+		return err
+	}
+	for _, audience := range c.audience {
+		if !slices.Contains(a.audiences, audience) {
+			a.logger.Warn("this audience is not one of any issuer's in the otp block: only a token that has one of those as well is accepted",
+				zap.String("audience", audience))
+		}
+	}
+	return nil
 }
 
 // check tells whether a valid token is accepted here.

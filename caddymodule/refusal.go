@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
@@ -41,6 +43,20 @@ func tokenReason(err error) stepup.Reason {
 		return stepup.InvalidToken
 	default:
 		return stepup.ProviderUnavailable
+	}
+}
+
+// refuseToken logs a request whose token failed with err, and returns the answer.
+func (a *App) refuseToken(w http.ResponseWriter, r *http.Request, p *passage, err error) *jsonapi.Error {
+	a.logToken(r, err)
+	a.auditRefusal(r, p, tokenReason(err))
+	return token.Refuse(w.Header(), err)
+}
+
+// logToken says, at level DEBUG, why a token failed. It has nothing of the token.
+func (a *App) logToken(r *http.Request, err error) {
+	if c := a.logger.Check(zapcore.DebugLevel, "token refused"); c != nil {
+		c.Write(zap.Error(err), zap.String("client_ip", clientIP(r.Context())))
 	}
 }
 

@@ -57,8 +57,13 @@ func (r resolver) texts(option string, values []string) ([]string, error) {
 func (r resolver) secret(option, value string) (string, error) {
 	resolved, err := r.replacer.ReplaceOrErr(value, true, isPlaceholder(value))
 	if err != nil {
-		// Caddy's error would name the value.
-		return "", fmt.Errorf("%s: its placeholder has no value: set the variable, or fill the file, that it names", option)
+		// Caddy's error would name the value, which is a secret unless it is
+		// nothing but a placeholder.
+		placeholder := "its placeholder"
+		if isPlaceholder(value) {
+			placeholder = "the placeholder " + value
+		}
+		return "", fmt.Errorf("%s: %s has no value: set the variable, or fill the file, that it names", option, placeholder)
 	}
 	if strings.TrimSpace(resolved) == "" {
 		return "", fmt.Errorf("%s is empty", option)

@@ -75,8 +75,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Id
 	p := s.app.enter(r)
 	id, err := s.app.admit(r, p, &s.Restriction)
 	if err != nil {
-		s.app.auditRefusal(r, p, tokenReason(err))
-		return nil, otp.Caller{}, token.Refuse(w.Header(), err)
+		return nil, otp.Caller{}, s.app.refuseToken(w, r, p, err)
 	}
 	return id, caller(r.Context(), id), nil
 }

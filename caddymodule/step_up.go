@@ -96,6 +96,9 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("step_up: %w", err)
 	}
+	if policy.MaxAge == 0 && len(policy.AcceptAMR)+len(policy.AcceptACR) > 0 {
+		s.logger.Warn("accept_amr and accept_acr have no effect with max_age 0: nothing in a token is proved for one request alone")
+	}
 	s.gate = &stepup.Gate{Policy: policy, OTP: s.app.service, Now: time.Now}
 	s.app.service.Retain(policy.MaxAge)
 	s.app.gates.Add(1)
@@ -172,6 +175,7 @@ func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
 	}
 	id, err := s.app.admit(r, p, &s.Restriction)
 	if err != nil {
+		s.app.logToken(r, err)
 		return stepup.Decision{Reason: tokenReason(err)}, err
 	}
 	d := s.gate.Decide(r.Context(), stepup.Request{
@@ -212,6 +216,9 @@ func (s *StepUp) report(r *http.Request, p *passage, d stepup.Decision) {
 		s.logger.Info("report_only: this request would have been refused",
 			zap.String("reason", string(d.Reason)), zap.String("method", r.Method), zap.String("path", r.URL.Path))
 		return
+	}
+	if d.TriedCode && d.Reason != stepup.StoreUnavailable {
+		return // the judgement of the code is in the log already
 	}
 	s.app.auditRefusal(r, p, d.Reason)
 }

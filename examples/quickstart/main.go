@@ -87,7 +87,13 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&opts.admin, "admin", 2020, "`port` of Caddy's admin API")
 	flags.StringVar(&opts.data, "data", "", "`folder` for the state, to be kept (default: one that goes away)")
 	flags.BoolVar(&opts.check, "check", false, "walk the walk, on free ports unless some are given, and report")
-	flags.StringVar(&opts.code, "code", "", "print the present TOTP of this `secret`, as an authenticator app does, and exit")
+	flags.Func("code", "print the present TOTP of this `secret`, as an authenticator app does, and exit", func(secret string) error {
+		if secret == "" {
+			return errors.New("no secret given: did the step before it fail?")
+		}
+		opts.code = secret
+		return nil
+	})
 	flags.BoolVar(&opts.verbose, "v", false, "show Caddy's and the provider's logs")
 	flags.SetOutput(io.Discard) // errors are main's to print
 	err := flags.Parse(args)

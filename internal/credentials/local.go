@@ -34,12 +34,18 @@ func NewLocal() (*Local, error) {
 	return l, err
 }
 
-// Check compares with the hash in c.
-func (l *Local) Check(ctx context.Context, c otp.Credential) (bool, error) {
-	if err := l.take(ctx); err != nil {
-		return false, err
+// Admit waits for one of the slots.
+func (l *Local) Admit(ctx context.Context) (release func(), err error) {
+	select {
+	case l.slots <- struct{}{}:
+		return func() { <-l.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	defer l.give()
+}
+
+// Check compares with the hash in c.
+func (l *Local) Check(_ context.Context, c otp.Credential) (bool, error) {
 	hash := string(c.Hash)
 	if hash == "" {
 		hash = l.standIn
@@ -49,25 +55,10 @@ func (l *Local) Check(ctx context.Context, c otp.Credential) (bool, error) {
 }
 
 // Hash returns the hash to keep of a secret.
-func (l *Local) Hash(ctx context.Context, secret string) ([]byte, error) {
-	if err := l.take(ctx); err != nil {
-		return nil, err
-	}
-	defer l.give()
+func (l *Local) Hash(_ context.Context, secret string) ([]byte, error) {
 	hash, err := argon2id.CreateHash(secret, l.params)
 	return []byte(hash), err
 }
-
-func (l *Local) take(ctx context.Context) error {
-	select {
-	case l.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (l *Local) give() { <-l.slots }
 
 // Interface guards
 var (

@@ -61,35 +61,34 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// TestLocalIsBounded: as many hashes as there are slots are computed at once,
+// TestLocalIsBounded: as many checks are admitted at once as there are slots,
 // and who waits for one goes when the client does.
 func TestLocalIsBounded(t *testing.T) {
 	l := newLocal(t)
+	var releases []func()
 	for range cap(l.slots) {
-		if err := l.take(t.Context()); err != nil {
+		release, err := l.Admit(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
+		releases = append(releases, release)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		if right, err := l.Check(ctx, otp.Credential{Secret: "2580"}); right || !errors.Is(err, context.Canceled) {
-			t.Errorf("got %t, %v", right, err)
-		}
-	})
-	wg.Go(func() {
-		if hash, err := l.Hash(ctx, "2580"); hash != nil || !errors.Is(err, context.Canceled) {
-			t.Errorf("got %q, %v", hash, err)
-		}
-	})
+	for range 5 {
+		wg.Go(func() {
+			if _, err := l.Admit(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 	cancel()
 	wg.Wait()
 
-	l.give()
-	if _, err := l.Check(t.Context(), otp.Credential{Secret: "2580"}); err != nil {
+	releases[0]()
+	if release, err := l.Admit(t.Context()); err != nil {
 		t.Error(err)
-	}
-	if len(l.slots) != cap(l.slots)-1 {
-		t.Errorf("%d slots are taken", len(l.slots))
+	} else {
+		release()
 	}
 }

@@ -58,11 +58,11 @@ func TestAudit(t *testing.T) {
 		_, err = n.createCode(who, secret("a wrong password"), secret("28364519"))
 		mustBeRejected(t, err, reasonWrong, false)
 	}
-	n.walk(who.ClientIP, "otp_rejected wrong", "otp_rejected wrong", "otp_rejected wrong", "otp_rejected wrong",
-		"otp_rejected wrong", "otp_locked wrong")
+	n.walk(who.ClientIP, "otp_rejected wrong pin", "otp_rejected wrong pin", "otp_rejected wrong pin", "otp_rejected wrong pin",
+		"otp_rejected wrong pin", "otp_locked wrong pin")
 	_, err = n.createCode(who, password, "")
 	mustBeRejected(t, err, reasonLocked, false)
-	n.walk(who.ClientIP, "otp_rejected locked")
+	n.walk(who.ClientIP, "otp_rejected locked pin")
 
 	must(n.Unlock(t.Context(), who.Subject))
 	n.walk("", "otp_unlocked administrator")
@@ -86,7 +86,7 @@ func TestAudit(t *testing.T) {
 	if !errors.Is(err, ErrCredentialsUnavailable) {
 		t.Fatal(err)
 	}
-	down.walk(who.ClientIP, "otp_rejected credentials_unavailable")
+	down.walk(who.ClientIP, "otp_rejected credentials_unavailable pin")
 
 	secrets = append(secrets, who.Subject.ID, who.Subject.Issuer, who.Session, seal.EncodeKey(testKey("key")), string(testKey("key")))
 	all := n.audit.text() + n.log.text() + down.audit.text() + down.log.text()

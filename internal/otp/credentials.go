@@ -19,6 +19,10 @@ const (
 	Password Kind = "password"
 )
 
+// guessedCredential is what the audit log has as the type of a guess at a PIN or
+// a password.
+const guessedCredential Type = "pin"
+
 // Credential is a PIN or password that somebody claims to be a subject's.
 type Credential struct {
 	Subject Subject
@@ -35,8 +39,12 @@ type Credentials interface {
 	Check(ctx context.Context, c Credential) (right bool, err error)
 }
 
-// Hasher is implemented by Credentials that are kept in the store.
+// Hasher is implemented by Credentials that are kept in the store. Their checks
+// are costly on purpose, so that callers queue for them.
 type Hasher interface {
+	// Admit waits until another check may begin, which lasts until release is
+	// called, or returns the error of ctx.
+	Admit(ctx context.Context) (release func(), err error)
 	// Hash returns what Check is to compare with later.
 	Hash(ctx context.Context, secret string) ([]byte, error)
 }
@@ -45,6 +53,12 @@ type Hasher interface {
 // prove for one-time passwords. The password is tried first, then the PIN, and
 // both are one attempt; an empty one is not given.
 func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin string, effect func(now time.Time) store.Change) (*store.Outcome, error) {
+	release, err := s.queue(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+
 	now := s.now()
 	payment, err := s.vault.Pay(ctx, who.Subject, store.Attempt{
 		Tries: credentialGroup, Group: credentialGroup, Limits: s.config.CredentialLimits, Now: store.At(now),
@@ -60,11 +74,11 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 				return nil, err
 			}
 		}
-		s.log(ctx, who, audit.Rejected, "credentials_unavailable", "")
+		s.log(ctx, who, audit.Rejected, "credentials_unavailable", guessedCredential)
 		return nil, errors.Join(ErrCredentialsUnavailable, err)
 	}
 	if verdict != right {
-		return nil, s.reject(ctx, who, payment, reasonWrong, nil)
+		return nil, s.reject(ctx, who, payment, reasonWrong, guessedCredential)
 	}
 
 	change := effect(now)
@@ -78,6 +92,31 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 		return nil, s.refuseRight(ctx, who, change, outcome.Refused, "")
 	}
 	return outcome, nil
+}
+
+// queueTime is how long a guess waits for its turn.
+const queueTime = 10 * time.Second
+
+// queue waits until the guess can be judged, before it is paid for: whoever
+// gives up in the queue has lost nothing. A subject has one place in the queue
+// for all, so that none can crowd out the others.
+func (s *Service) queue(ctx context.Context, who Caller) (release func(), err error) {
+	hasher, costly := s.credentials.(Hasher)
+	if !costly {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queueTime)
+	defer cancel()
+	next, err := s.turns.take(ctx, who.Subject)
+	if err == nil {
+		var done func()
+		if done, err = hasher.Admit(ctx); err == nil {
+			return func() { done(); next() }, nil
+		}
+		next()
+	}
+	s.log(ctx, who, audit.Rejected, "credentials_unavailable", guessedCredential)
+	return nil, errors.Join(ErrCredentialsUnavailable, err)
 }
 
 // verdict is what is known of a guess.
@@ -154,6 +193,11 @@ func (s *Service) SetCredential(ctx context.Context, subject Subject, kind Kind,
 	if !ok || !slices.Contains([]Kind{PIN, Password}, kind) {
 		return ErrCredentialsElsewhere
 	}
+	release, err := hasher.Admit(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	hash, err := hasher.Hash(ctx, secret)
 	if err != nil {
 		return err

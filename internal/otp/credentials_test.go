@@ -313,3 +313,34 @@ func TestSetCredential(t *testing.T) {
 		t.Errorf("kept elsewhere: %+v", info)
 	}
 }
+
+// busy admits nobody.
+type busy struct{ plain }
+
+func (busy) Admit(ctx context.Context) (func(), error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestCredentialsQueue: whoever gives up in the queue has paid nothing, and has
+// left it.
+func TestCredentialsQueue(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	n.setPIN(who, "2580")
+	full := startNode(t, n.config, n.storage.Storage, n.clock, busy{}, "key")
+	for range 6 {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := full.CreateCode(ctx, who, "", "2580"); !errors.Is(err, ErrCredentialsUnavailable) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if len(full.turns.queue) != 0 {
+		t.Errorf("%d are left in the queue", len(full.turns.queue))
+	}
+	n.wantWrong(who, nil)
+	if _, err := n.createCode(who, "", "2580"); err != nil {
+		t.Error(err)
+	}
+}

@@ -146,7 +146,7 @@ func (s *Service) Factors(ctx context.Context, who Caller, t Type) ([]Factor, er
 }
 
 // RemoveFactor removes a factor of a type under the enrolment rule, and the
-// elevations that it made. The error is [ErrEnrolment], [ErrNotFound] or
+// elevations that it made. The error is an [*EnrolmentError], [ErrNotFound] or
 // [ErrUnavailable].
 func (s *Service) RemoveFactor(ctx context.Context, who Caller, t Type, id string) error {
 	now := s.now()
@@ -162,11 +162,26 @@ func (s *Service) RemoveFactor(ctx context.Context, who Caller, t Type, id strin
 	if err != nil {
 		return err
 	}
-	if outcome.Refused != "" {
+	switch outcome.Refused {
+	case "":
+		s.log(ctx, who, audit.Removed, "", t)
+		return nil
+	case store.RefusedEnrolment:
+		s.log(ctx, who, audit.Rejected, string(outcome.Refused), t)
+		return &EnrolmentError{provingTypes(outcome.Record)}
+	default:
 		return s.refusal(ctx, who, outcome.Refused, t)
 	}
-	s.log(ctx, who, audit.Removed, "", t)
-	return nil
+}
+
+// provingTypes are those that the enrolment rule asks for.
+func provingTypes(r *store.Record) []Type {
+	for _, t := range []Type{TOTP, DeviceTOTP} {
+		if r.HasConfirmedFactor(string(t)) {
+			return []Type{t}
+		}
+	}
+	return []Type{}
 }
 
 func factors(r *store.Record) []Factor {

@@ -34,6 +34,7 @@ type Service struct {
 	audit       *audit.Log
 	logger      *slog.Logger
 	memory      *memory
+	turns       turns
 
 	standIn   []byte       // a sealed secret, judged where there is no factor
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds

@@ -153,6 +153,8 @@ func (plain) Check(_ context.Context, c Credential) (bool, error) {
 	return c.Hash != nil && string(c.Hash) == "hash of "+c.Secret, nil
 }
 
+func (plain) Admit(context.Context) (func(), error) { return func() {}, nil }
+
 func (plain) Hash(_ context.Context, secret string) ([]byte, error) {
 	return []byte("hash of " + secret), nil
 }

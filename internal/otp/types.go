@@ -115,6 +115,19 @@ var (
 	ErrNoElevation = errors.New("no unspent elevation")
 )
 
+// EnrolmentError is [ErrEnrolment] with what would do.
+type EnrolmentError struct {
+	// Types of one-time password of which the session has to prove one. None:
+	// the user has to sign in again.
+	Types []Type
+}
+
+// Error returns the text of ErrEnrolment.
+func (*EnrolmentError) Error() string { return ErrEnrolment.Error() }
+
+// Is has errors.Is find ErrEnrolment.
+func (*EnrolmentError) Is(target error) bool { return target == ErrEnrolment }
+
 // Rejection is the error of a guess that was not right.
 type Rejection struct {
 	// Reason is for logs: a caller is told no more than Locked allows.

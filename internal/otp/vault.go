@@ -89,21 +89,29 @@ func (v *Vault) Open(ctx context.Context) error {
 }
 
 // within runs a step on the subject's record. A store that came back empty, or
-// was given another canary, is opened anew, and the step repeated where the
-// record lies now.
-func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (T, error)) (result T, err error) {
-	for range 2 {
-		var p *place
-		if p, err = v.open(ctx); err != nil {
-			break
-		}
-		result, err = step(ctx, p.key(s))
-		if !errors.Is(err, store.ErrCanary) {
-			break
-		}
-		v.lost.Store(true)
+// was given another canary, is opened anew, and the step repeated if the record
+// lies elsewhere now or the step was not made yet: it is never made twice on
+// the same record.
+func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (*T, error)) (*T, error) {
+	p, err := v.open(ctx)
+	if err != nil {
+		return nil, v.report(err)
 	}
-	return result, v.report(err)
+	key := p.key(s)
+	answer, err := step(ctx, key)
+	if errors.Is(err, store.ErrCanary) {
+		v.lost.Store(true)
+		if p, err = v.open(ctx); err != nil {
+			return nil, v.report(err)
+		}
+		if again := p.key(s); answer == nil || again != key {
+			answer, err = step(ctx, again)
+		}
+	}
+	if err != nil {
+		return nil, v.report(err)
+	}
+	return answer, v.report(nil)
 }
 
 func (v *Vault) open(ctx context.Context) (*place, error) {

@@ -9,7 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-otp/caddy-otp/internal/redistest"
 	"github.com/caddy-otp/caddy-otp/internal/store"
+	"github.com/caddy-otp/caddy-otp/internal/store/redisstore"
 )
 
 // restart returns a node on the same storage, with other keys.
@@ -357,5 +361,42 @@ func TestSubjectsLieApart(t *testing.T) {
 			t.Errorf("%v: %s", s, h)
 		}
 		seen[h] = s
+	}
+}
+
+// A step that was made behind a canary that is gone is not made again.
+func TestRedisLosesItsCanary(t *testing.T) {
+	addr := redistest.Start(t)
+	storage, err := redisstore.New(redisstore.Options{Addresses: []string{addr}, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = storage.Close() })
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = client.Close() })
+	c := newNode(t)
+	n := startNode(t, c.config, storage, c.clock, plain{}, "key")
+	who := n.newCaller("user")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	secret := n.enrol(who, TOTP, "a")
+	for i := range 3 {
+		must(client.Del(t.Context(), "otp:canary").Err())
+		n.mustReject(who, n.wrongCode(secret), reasonWrong, TOTP)
+		n.wantWrong(who, map[string]int{"totp": i + 1})
+	}
+	must(client.Del(t.Context(), "otp:canary").Err())
+	n.mustVerify(who, codeAt(t, secret, n.clock.now()), TOTP)
+	n.wantWrong(who, nil)
+
+	who.AuthTime = n.clock.now()
+	must(client.FlushAll(t.Context()).Err())
+	if _, _, err := n.addDevice(who, "", Authority{}); err != nil {
+		t.Errorf("a first device on a store that came back empty: %v", err)
 	}
 }

@@ -60,7 +60,7 @@ func (s *Service) prove(ctx context.Context, who Caller, code string, types []Ty
 
 	m := s.judge(who.Subject, payment, code, types, now)
 	if !m.Right {
-		return match{}, nil, s.reject(ctx, who, payment, m.Reason, types)
+		return match{}, nil, s.reject(ctx, who, payment, m.Reason, single(types))
 	}
 
 	change := effect(m)
@@ -72,7 +72,7 @@ func (s *Service) prove(ctx context.Context, who Caller, code string, types []Ty
 	case err != nil:
 		return match{}, nil, err
 	case outcome.Refused == store.RefusedSpent: // another request was faster
-		return match{}, nil, s.reject(ctx, who, payment, reasonReplayed, types)
+		return match{}, nil, s.reject(ctx, who, payment, reasonReplayed, m.Type)
 	case outcome.Refused != "":
 		return match{}, nil, s.refuseRight(ctx, who, change, outcome.Refused, m.Type)
 	}
@@ -80,12 +80,16 @@ func (s *Service) prove(ctx context.Context, who Caller, code string, types []Ty
 	return m, outcome, nil
 }
 
-// reject turns a payment that bought nothing into the error of its caller.
-func (s *Service) reject(ctx context.Context, who Caller, p *store.Payment, reason string, types []Type) error {
-	var tried Type
-	if len(types) == 1 {
-		tried = types[0]
+// single is the type that a guess was made at, empty if it was at several.
+func single(types []Type) Type {
+	if len(types) != 1 {
+		return ""
 	}
+	return types[0]
+}
+
+// reject turns a payment that bought nothing into the error of its caller.
+func (s *Service) reject(ctx context.Context, who Caller, p *store.Payment, reason string, tried Type) error {
 	r := &Rejection{Reason: reason}
 	if len(p.Paid) == 0 {
 		r.Locked, r.RetryAt, r.Reason = true, p.LockedUntil.Time(), reasonCapped

@@ -114,14 +114,15 @@ func (a *API) listDevices(c call) *jsonapi.Error {
 
 // removeDevice removes one, under the enrolment rule.
 func (a *API) removeDevice(c call) *jsonapi.Error {
+	var enrolment *otp.EnrolmentError
 	failed := a.OTP.RemoveFactor(c.r.Context(), c.caller, otp.DeviceTOTP, strings.ToLower(c.id))
 	switch {
 	case errors.Is(failed, otp.ErrNotFound):
 		return &jsonapi.Error{Code: jsonapi.NotFound, Detail: "There is no device factor of that id."}
-	case errors.Is(failed, otp.ErrEnrolment):
+	case errors.As(failed, &enrolment):
 		c.w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", error_description="A recent one-time password is required."`)
 		return &jsonapi.Error{Code: jsonapi.OTPRequired, Detail: "Removing a factor takes a one-time password of one, no older than 10 minutes.", Meta: map[string]any{
-			"types": []otp.Type{otp.TOTP, otp.DeviceTOTP}, "maxAge": int(otp.EnrolmentAge.Seconds()), "verify": "/user/otp/verify",
+			"types": enrolment.Types, "maxAge": int(otp.EnrolmentAge.Seconds()), "verify": "/user/otp/verify",
 		}}
 	case failed != nil:
 		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})

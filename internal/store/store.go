@@ -77,9 +77,10 @@ type Key struct {
 var (
 	// ErrCanary is returned by Load, Pay and Apply when the storage's canary is
 	// not that of the key, or is gone: the storage lost its data, or was
-	// exchanged, and records are elsewhere. Ask Canary again, and repeat the
-	// step with the right key. A step that runs inside the storage may have
-	// run already, on a record that nobody looks for any more.
+	// exchanged, and records may be elsewhere. Ask Canary again. A storage
+	// that has made the step already returns its answer together with the
+	// error: the answer stands if the key turns out to be right all the same.
+	// Otherwise repeat the step with the right key.
 	ErrCanary = errors.New("storage is not the one that was opened")
 
 	// ErrCorrupt is returned for a record that cannot be read. Its subject is

@@ -116,19 +116,23 @@ func SetProof(h http.Header, p stepup.Proof) {
 	}
 }
 
+// set leaves out a value that begins or ends with white space: it would arrive
+// without, as another value.
 func set(h http.Header, name, value string) {
-	if value != "" {
+	if value != "" && !trimmable(value) {
 		h[name] = []string{value}
 	}
 }
 
-// list joins values by commas; one that has a comma itself would look like two
-// and is left out.
+// list joins values by commas. Those that would not come apart again as they
+// were are left out.
 func list(values []string) string {
-	if !slices.ContainsFunc(values, hasComma) {
-		return strings.Join(values, ",")
+	if slices.ContainsFunc(values, ambiguous) {
+		values = slices.DeleteFunc(slices.Clone(values), ambiguous)
 	}
-	return strings.Join(slices.DeleteFunc(slices.Clone(values), hasComma), ",")
+	return strings.Join(values, ",")
 }
 
-func hasComma(s string) bool { return strings.Contains(s, ",") }
+func ambiguous(s string) bool { return strings.Contains(s, ",") || trimmable(s) }
+
+func trimmable(s string) bool { return strings.TrimSpace(s) != s }

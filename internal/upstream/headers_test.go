@@ -140,6 +140,17 @@ func TestSetIdentity(t *testing.T) {
 		t.Errorf("set %v, want %v", h, want)
 	}
 
+	// The wire takes white space from both ends: such values would be others.
+	h = http.Header{}
+	SetIdentity(h, &token.Identity{
+		Issuer: "https://id.example.com", Subject: "alice", Email: " root@example.com", Name: "root\u00a0",
+		Groups: []string{" admins", "ops", "admins ", "\tadmins"},
+	})
+	want = http.Header{"Remote-User": {"alice"}, "Remote-Issuer": {"https://id.example.com"}, "Remote-Groups": {"ops"}}
+	if !equalHeaders(h, want) {
+		t.Errorf("set %v, want %v", h, want)
+	}
+
 	// What the token does not say stays absent; and once set, it is set anew.
 	h = http.Header{"Remote-User": {"a", "b"}}
 	groups := []string{"a,b"}

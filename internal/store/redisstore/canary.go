@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -36,7 +37,7 @@ func (s *Store) Canary(ctx context.Context, candidate store.Canary) (store.Canar
 	pipe := s.client.Pipeline()
 	ask := pipe.Eval(ctx, askCanary, []string{s.canaryKey()}, candidate.Fingerprint, candidate.Sealed)
 	info := pipe.Info(ctx, "memory")
-	_, _ = pipe.Exec(ctx) // each command has an error of its own
+	exec(ctx, pipe)
 
 	fields, err := ask.StringSlice()
 	switch {
@@ -61,13 +62,13 @@ func (s *Store) ReplaceCanary(ctx context.Context, c store.Canary) error {
 // with it.
 //
 // The script of a step does not look itself, because on a cluster a script may
-// touch the keys of one slot only. So a step that finds another canary has
-// been made, but on a key under which nobody looks any more.
+// touch the keys of one slot only. So a step behind another canary has been
+// made.
 func (s *Store) behindCanary(ctx context.Context, fingerprint string, add func(redis.Pipeliner)) error {
 	pipe := s.client.Pipeline()
 	get := pipe.HGet(ctx, s.canaryKey(), "fingerprint")
 	add(pipe)
-	_, _ = pipe.Exec(ctx)
+	exec(ctx, pipe)
 
 	switch found, err := get.Result(); {
 	case errors.Is(err, redis.Nil):
@@ -78,6 +79,19 @@ func (s *Store) behindCanary(ctx context.Context, fingerprint string, add func(r
 		return store.ErrCanary
 	}
 	return nil
+}
+
+// exec runs a pipeline. Afterwards each command has an error of its own, also
+// where it was never sent because the handshake failed: go-redis leaves those
+// without, as if they had been answered with nothing.
+func exec(ctx context.Context, pipe redis.Pipeliner) {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return
+	}
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
 }
 
 // checkPolicy warns, once for each policy seen, if the server may evict keys

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -322,4 +323,42 @@ func TestLeastRights(t *testing.T) {
 	s := newTestStore(t, addr, func(o *Options) { o.Username, o.Password, o.KeyPrefix, o.DB = "caddy", "secret", "mine", 3 })
 	ask(t, s)
 	wantAll(t, s, storetest.NewKey(), nil)
+}
+
+// Behind a canary that is gone a step is made all the same: its answer comes
+// with the error, so that it need not be made twice.
+func TestRedisStepBehindLostCanary(t *testing.T) {
+	s := opened(t, redistest.Start(t))
+	key := storetest.NewKey()
+	if err := wrong(s, key); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Del(t.Context(), s.canaryKey()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pay(s, key)
+	if !errors.Is(err, store.ErrCanary) || p == nil || p.Record.Counters["totp"].Wrong != 2 {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	o, err := s.Apply(t.Context(), key, store.Change{Now: now, Unlock: true})
+	if !errors.Is(err, store.ErrCanary) || o == nil || o.Record.Counters["totp"].Wrong != 0 {
+		t.Fatalf("got %+v, %v", o, err)
+	}
+}
+
+// What Redis says of a wrong password is passed on: it tells what to mend.
+func TestRedisSaysWhy(t *testing.T) {
+	addr := redistest.Start(t, "--requirepass", "right")
+	for name, password := range map[string]string{"wrong": "WRONGPASS", "": "NOAUTH"} {
+		s := newTestStore(t, addr, func(o *Options) { o.Password = name })
+		_, canary := s.Canary(t.Context(), storetest.Canary)
+		for operation, err := range all(s, storetest.NewKey()) {
+			if err == nil || !strings.Contains(err.Error(), password) {
+				t.Errorf("password %q: %s: got %v, want %s", name, operation, err, password)
+			}
+		}
+		if canary == nil || !strings.Contains(canary.Error(), password) {
+			t.Errorf("password %q: Canary: got %v, want %s", name, canary, password)
+		}
+	}
 }

@@ -152,25 +152,25 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store.Payment, error) {
 	p := new(store.Payment)
 	record, err := s.step(ctx, "pay", key, a, p)
-	if err != nil {
+	if record == nil {
 		return nil, err
 	}
 	p.Record = record
-	return p, nil
+	return p, err
 }
 
 // Apply implements [store.Storage].
 func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*store.Outcome, error) {
 	o := new(store.Outcome)
 	record, err := s.step(ctx, "apply", key, c, o)
-	if err != nil {
+	if record == nil {
 		return nil, err
 	}
 	if o.Ended {
 		s.listeners.Revoked(key.Subject)
 	}
 	o.Record = record
-	return o, nil
+	return o, err
 }
 
 var (
@@ -185,7 +185,8 @@ func scriptName(script string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// step runs one of the steps in steps.lua, and returns the record after it.
+// step runs one of the steps in steps.lua, and returns the record after it. With
+// ErrCanary there is a record if the step was made all the same.
 func (s *Store) step(ctx context.Context, name string, key store.Key, step, answer any) (*store.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -197,11 +198,15 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 
 	run := func(send func(redis.Pipeliner) *redis.Cmd) (reply []string, err error) {
 		var cmd *redis.Cmd
-		if err := s.behindCanary(ctx, key.Canary, func(pipe redis.Pipeliner) { cmd = send(pipe) }); err != nil {
-			return nil, err
+		canary := s.behindCanary(ctx, key.Canary, func(pipe redis.Pipeliner) { cmd = send(pipe) })
+		if canary != nil && !errors.Is(canary, store.ErrCanary) {
+			return nil, canary
 		}
 		reply, err = cmd.StringSlice()
-		return reply, classify(err)
+		if err != nil && canary == nil {
+			return nil, classify(err)
+		}
+		return reply, canary
 	}
 	reply, err := run(func(pipe redis.Pipeliner) *redis.Cmd {
 		return pipe.EvalSha(ctx, stepsSHA, []string{record}, name, argument, s.channel(), key.Subject)
@@ -212,7 +217,7 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 		})
 	}
 	switch {
-	case err != nil:
+	case len(reply) == 0 && err != nil:
 		return nil, err
 	case len(reply) != 2:
 		return nil, fmt.Errorf("redis: %d parts in the answer to a step, want 2", len(reply))
@@ -220,7 +225,8 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 	if err := json.Unmarshal([]byte(reply[0]), answer); err != nil {
 		return nil, fmt.Errorf("redis: answer to a step: %w", err)
 	}
-	return decode(record, reply[1])
+	r, corrupt := decode(record, reply[1])
+	return r, errors.Join(corrupt, err)
 }
 
 // decode reads a record. It carries its own key, so that an answer that
