@@ -95,7 +95,7 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 }
 
 // queueTime is how long a guess waits for its turn.
-const queueTime = 10 * time.Second
+const queueTime = 30 * time.Second
 
 // queue waits until the guess can be judged, before it is paid for: whoever
 // gives up in the queue has lost nothing. A subject has one place in the queue
