@@ -88,7 +88,7 @@ func (d *demo) print(out io.Writer) {
 
   %s  the site: Caddy with caddy-otp, and its Caddyfile in examples/quickstart.
                          / is open, /account asks for a token, /admin for a one-time password too
-  %s  the OpenID provider: user %s, password %s
+  %s  the OpenID provider. The token below is its user %s's, good for 12 hours
   %s  the app behind Caddy
   %s  Caddy's admin API, where the PIN %s was set for %s
 
@@ -96,7 +96,7 @@ Walk through it in another terminal, in the same folder: paste these lines one b
 one, briskly, for the gate's max_age is %s here. Ctrl-C in this terminal ends it all.
 
 TOKEN=%s
-`, d.site, d.provider, userName, password, d.app, d.admin, pin, userName, d.maxAge, d.token)
+`, d.site, d.provider, userName, d.app, d.admin, pin, userName, d.maxAge, d.token)
 	for i, s := range walk {
 		fmt.Fprintf(out, "\n# %d. %s: %d\n", i+1, s.title, s.status)
 		for _, line := range s.shell(d.site, d.pause()) {
