@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -84,8 +85,8 @@ func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secre
 	if !slices.Contains(a.issuerURLs, q.Issuer) {
 		return badRequest("the issuer is not one of the otp block, exactly as written there: " + strings.Join(a.issuerURLs, ", "))
 	}
-	if secret == "" || len(secret) > maxCredential {
-		return badRequest("give the " + string(kind) + ", of at most 1024 bytes")
+	if secret == "" || len(secret) > maxCredential || strings.ContainsRune(secret, utf8.RuneError) {
+		return badRequest("give the " + string(kind) + ", in UTF-8, of at most 1024 bytes")
 	}
 	return a.service.SetCredential(r.Context(), q.subject(), kind, secret)
 }

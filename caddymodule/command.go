@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -101,6 +102,9 @@ func readSecret(in io.Reader, kind otp.Kind) (string, error) {
 		return "", err
 	}
 	secret := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if !utf8.ValidString(secret) {
+		return "", fmt.Errorf("the %s is not UTF-8", kind)
+	}
 	if secret == "" || strings.Contains(secret, "\n") {
 		return "", fmt.Errorf("write the %s, and nothing else, to standard input", kind)
 	}

@@ -74,7 +74,7 @@ func (a *App) provisionTokens(resolve resolver) error {
 		if configured.TrustEmail {
 			a.logger.Warn("trust_email has no effect yet: this version mails no codes")
 		}
-		provider, err := acquireProvider(issuer.URL, issuer.JWKS, slogger(a.logger, "otp"))
+		provider, err := acquireProvider(issuer.URL, issuer.JWKS)
 		if err != nil {
 			return err
 		}

@@ -95,6 +95,9 @@ func (o *OIDCAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // OIDCProvider is the same check as a provider of Caddy's `authentication`
 // handler, which answers others with its plain 401.
+//
+// Beside other providers it does not see every request: to have the identity
+// headers of a client removed from all of them, put `otp_server` before it.
 type OIDCProvider struct{ OIDCAuth }
 
 // CaddyModule returns the Caddy module information.
@@ -107,6 +110,7 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	p := o.app.enter(r)
 	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+		o.app.auditRefusal(r, p, stepup.TooEarly)
 		return caddyauth.User{}, false, errTooEarly
 	}
 	id, err := o.app.admit(r, p, &o.Restriction)

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,10 +22,10 @@ type pooledProvider struct {
 
 // acquireProvider takes the provider for an issuer and an address of its keys
 // from the pool. Every hold must be released once.
-func acquireProvider(issuer, jwks string, logger *slog.Logger) (*pooledProvider, error) {
+func acquireProvider(issuer, jwks string) (*pooledProvider, error) {
 	key := issuer + "\n" + jwks
 	v, _, err := providers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return destructible{token.NewProvider(issuer, jwks, token.ProviderOptions{Logger: logger})}, nil
+		return destructible{token.NewProvider(issuer, jwks, token.ProviderOptions{Logger: pooledLogger("otp")})}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -36,6 +37,25 @@ func (p *pooledProvider) release() error {
 	_, err := providers.Delete(p.key)
 	return err
 }
+
+// pooledLogger is for what outlives a configuration: it logs where the present
+// one says that Caddy's default log goes.
+func pooledLogger(name string) *slog.Logger { return slog.New(presentLog{name}) }
+
+type presentLog struct{ name string }
+
+func (l presentLog) handler() slog.Handler { return slogger(caddy.Log(), l.name).Handler() }
+
+func (l presentLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return l.handler().Enabled(ctx, level)
+}
+
+func (l presentLog) Handle(ctx context.Context, r slog.Record) error {
+	return l.handler().Handle(ctx, r)
+}
+
+func (l presentLog) WithAttrs(attrs []slog.Attr) slog.Handler { return l.handler().WithAttrs(attrs) }
+func (l presentLog) WithGroup(name string) slog.Handler       { return l.handler().WithGroup(name) }
 
 // destructible is how the pool ends a provider.
 type destructible struct{ *token.Provider }

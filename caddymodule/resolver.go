@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-otp/caddy-otp/internal/upstream"
 )
 
 // resolver replaces global placeholders in options. It runs when a
@@ -105,8 +107,11 @@ func headerName(r resolver, value string, logger *zap.Logger) (string, error) {
 		return "", fmt.Errorf("header %q is not the name of a header field", name)
 	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
-	for _, taken := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Host", "Connection", "Content-Type", "Content-Length", "Accept", "Origin", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Request-Id", "Early-Data"} {
-		if name == taken {
+	for _, taken := range append(upstream.Names(),
+		"Authorization", "Proxy-Authorization", "Cookie", "Host", "Connection", "Content-Type", "Content-Length", "Accept",
+		"Origin", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Request-Id", "Early-Data",
+	) {
+		if upstream.Same(name, taken) {
 			return "", fmt.Errorf("header %s has a meaning of its own: choose another, such as X-OTP", name)
 		}
 	}

@@ -161,7 +161,7 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if d.Passes() && !s.ReportOnly {
 		p.accept(d.Proof)
 	}
-	if s.StripToken {
+	if s.StripToken && p.admitted {
 		p.strip(r)
 	}
 	p.leave(r)
@@ -170,7 +170,10 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 
 // decide checks the token, and asks the gate.
 func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
-	if s.tooEarly(r, p) && !s.ReportOnly {
+	if s.tooEarly(r, p) {
+		if s.ReportOnly {
+			_, _ = s.app.admit(r, p, &s.Restriction) // so that the app is told who it is
+		}
 		return stepup.Decision{Reason: stepup.TooEarly}, nil
 	}
 	id, err := s.app.admit(r, p, &s.Restriction)

@@ -67,61 +67,63 @@ func (*RedisStorage) CaddyModule() caddy.ModuleInfo {
 
 // Provision does not connect: Redis may come up later.
 func (s *RedisStorage) Provision(ctx caddy.Context) error {
-	options, err := s.options(newResolver(ctx.Logger()))
+	options, ca, err := s.options(newResolver(ctx.Logger()))
 	if err != nil {
 		return fmt.Errorf("storage redis: %w", err)
 	}
-	options.Logger = slogger(ctx.Logger(), "otp.storage.redis")
-	key, err := s.poolKey(options)
+	options.Logger = pooledLogger("otp.storage.redis")
+	key, err := poolKey(options, ca)
 	if err != nil {
 		return err
 	}
 	return s.acquire(key, func() (closableStore, error) { return redisstore.New(options) })
 }
 
-func (s *RedisStorage) options(r resolver) (o redisstore.Options, err error) {
+// options resolves the configuration. Ca is the PEM of what it trusts, if that is
+// named.
+func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err error) {
 	mode, err := r.text("mode", s.Mode)
 	if err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if mode != "" && mode != "single" {
-		return o, fmt.Errorf("mode %q is unknown: this version knows single", mode)
+		return o, nil, fmt.Errorf("mode %q is unknown: this version knows single", mode)
 	}
 	if o.Addresses, err = r.texts("address", s.Addresses); err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if len(o.Addresses) != 1 {
-		return o, errors.New("address: name one, host:port")
+		return o, nil, errors.New("address: name one, host:port")
 	}
 	if err := checkAddress(o.Addresses[0]); err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if o.Username, err = r.text("username", s.Username); err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if s.Password != "" {
 		if o.Password, err = r.secret("storage redis password", s.Password); err != nil {
-			return o, err
+			return o, nil, err
 		}
 	}
 	if o.KeyPrefix, err = r.text("key_prefix", s.KeyPrefix); err != nil {
-		return o, err
+		return o, nil, err
 	}
 	if strings.ContainsAny(o.KeyPrefix, "{}") {
-		return o, errors.New("key_prefix must not contain braces: they decide in which slot of a cluster a key lies")
+		return o, nil, errors.New("key_prefix must not contain braces: they decide in which slot of a cluster a key lies")
 	}
 	if s.DB < 0 {
-		return o, errors.New("db must not be negative")
+		return o, nil, errors.New("db must not be negative")
 	}
 	o.DB = s.DB
 	if s.Timeout < 0 || s.Timeout > caddy.Duration(time.Minute) {
-		return o, errors.New("timeout: choose at most 1m")
+		return o, nil, errors.New("timeout: choose at most 1m")
 	}
 	o.Timeout = time.Duration(s.Timeout)
 	if s.TLS != nil {
-		o.TLS, err = s.TLS.config(r)
+		o.TLS, ca, err = s.TLS.config(r)
 	}
-	return o, err
+	return o, ca, err
 }
 
 func checkAddress(address string) error {
@@ -134,36 +136,26 @@ func checkAddress(address string) error {
 	return nil
 }
 
-func (t *RedisTLS) config(r resolver) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
+func (t *RedisTLS) config(r resolver) (c *tls.Config, ca []byte, err error) {
+	c = &tls.Config{MinVersion: tls.VersionTLS12}
 	path, err := r.text("tls ca", t.CA)
 	if err != nil || path == "" {
-		return c, err
+		return c, nil, err
 	}
-	pem, err := os.ReadFile(path)
+	ca, err = os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("tls ca: %w", err)
+		return nil, nil, fmt.Errorf("tls ca: %w", err)
 	}
 	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls ca: there is no certificate in %s", path)
+	if !c.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, nil, fmt.Errorf("tls ca: there is no certificate in %s", path)
 	}
-	return c, nil
+	return c, ca, nil
 }
 
 // poolKey is a hash of all that makes one connection differ from another, the
 // resolved password and the certificates included.
-func (s *RedisStorage) poolKey(o redisstore.Options) (string, error) {
-	var ca []byte
-	if s.TLS != nil && s.TLS.CA != "" {
-		path, err := caddy.NewReplacer().ReplaceOrErr(s.TLS.CA, true, false)
-		if err != nil {
-			return "", err
-		}
-		if ca, err = os.ReadFile(path); err != nil {
-			return "", err
-		}
-	}
+func poolKey(o redisstore.Options, ca []byte) (string, error) {
 	description, err := json.Marshal([]any{o.Addresses, o.Username, o.Password, o.DB, o.KeyPrefix, o.Timeout, o.TLS != nil, ca})
 	if err != nil {
 		return "", err

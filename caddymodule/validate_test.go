@@ -87,6 +87,8 @@ func TestLoadRefusals(t *testing.T) {
 		{"pin_attempts above their cap", app("limits {\npin_attempts 21\n}"), []string{"limits pin_attempts", "20"}},
 		{"header that is none", app(`header "X OTP"`), []string{"header", "X OTP"}},
 		{"header with a meaning", app("header authorization"), []string{"header", "X-OTP"}},
+		{"header with a meaning, spelt otherwise", app("header Early_Data"), []string{"header", "X-OTP"}},
+		{"header that tells the app who it is", app("header remote.user"), []string{"header", "X-OTP"}},
 
 		{"clock_skew", issuers(issuer("https://id.example.com", "clock_skew 61s"), "", "otp_server"), []string{"clock_skew", "60s"}},
 		{"issuer over http", issuers(issuer("http://id.example.com", ""), "", "otp_server"), []string{"issuer", "http", "loopback", "use https"}},

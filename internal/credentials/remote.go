@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
@@ -57,6 +58,10 @@ func (c *Remote) Check(ctx context.Context, guess otp.Credential) (bool, error) 
 		r.Header.Set(signature.Header, signature.Sign(c.secret, body, c.now()))
 	}
 	response, err := c.client.Do(r)
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err // the URL is the operator's, and may hold what logs should not
+	}
 	if err != nil {
 		return false, fmt.Errorf("asking for a credential: %w", err)
 	}

@@ -3,6 +3,7 @@ package otp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -74,9 +75,9 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 				return nil, err
 			}
 		}
-		s.log(ctx, who, audit.Rejected, "credentials_unavailable", guessedCredential)
-		return nil, errors.Join(ErrCredentialsUnavailable, err)
+		return nil, s.unchecked(ctx, who, err)
 	}
+	s.uncheckable.Store(false)
 	if verdict != right {
 		return nil, s.reject(ctx, who, payment, reasonWrong, guessedCredential)
 	}
@@ -115,8 +116,17 @@ func (s *Service) queue(ctx context.Context, who Caller) (release func(), err er
 		}
 		next()
 	}
+	return nil, s.unchecked(ctx, who, err)
+}
+
+// unchecked is the error for a guess that nobody could judge. Why is logged once,
+// until a guess can be judged again; not if it is that the client went away.
+func (s *Service) unchecked(ctx context.Context, who Caller, cause error) error {
+	if ctx.Err() == nil && !s.uncheckable.Swap(true) {
+		s.logger.Error("nobody can tell whether a PIN or password is right", slog.Any("error", cause))
+	}
 	s.log(ctx, who, audit.Rejected, "credentials_unavailable", guessedCredential)
-	return nil, errors.Join(ErrCredentialsUnavailable, err)
+	return errors.Join(ErrCredentialsUnavailable, cause)
 }
 
 // verdict is what is known of a guess.

@@ -35,6 +35,7 @@ type Service struct {
 	logger      *slog.Logger
 	memory      *memory
 	turns       turns
+	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
 
 	standIn   []byte       // a sealed secret, judged where there is no factor
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds

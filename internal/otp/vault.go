@@ -22,9 +22,10 @@ type Vault struct {
 	ring    *seal.Ring
 	logger  *slog.Logger
 
-	place  atomic.Pointer[place] // nil until the store was reached
-	lost   atomic.Bool           // place has to be asked for again
-	faulty atomic.Bool           // the last contact failed, and that was logged
+	place   atomic.Pointer[place] // nil until the store was reached
+	lost    atomic.Bool           // place has to be asked for again
+	faulty  atomic.Bool           // the last contact failed, and that was logged
+	foreign atomic.Bool           // a wrong key was found, and that was logged
 }
 
 // place is where records lie.
@@ -157,12 +158,18 @@ func (v *Vault) report(err error) error {
 	switch {
 	case err == nil:
 		if v.faulty.Load() && v.faulty.Swap(false) {
+			v.foreign.Store(false)
 			v.logger.Info("storage answers again")
 		}
 		return nil
 	case errors.Is(err, context.Canceled): // the client went away
 	case errors.Is(err, store.ErrCorrupt):
 		v.logger.Error("refusing the subject of a corrupt record", slog.Any("error", err))
+	case errors.Is(err, ErrWrongKey):
+		v.faulty.Store(true)
+		if !v.foreign.Swap(true) { // whatever failed before it
+			v.logger.Error("refusing until the key is right", slog.Any("error", err))
+		}
 	case !v.faulty.Swap(true):
 		v.logger.Error("storage unavailable, refusing until it answers", slog.Any("error", err))
 	}

@@ -400,3 +400,28 @@ func TestRedisLosesItsCanary(t *testing.T) {
 		t.Errorf("a first device on a store that came back empty: %v", err)
 	}
 }
+
+// A wrong key is said to be one also if the store was down before it was seen.
+func TestWrongKeyIsLoggedAfterAnOutage(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	n.guess(who, 1, TOTP)
+
+	wrong := n.restart("wrong")
+	for _, down := range []bool{true, true, false, false} {
+		wrong.storage.before = nil
+		if down {
+			wrong.storage.before = failing(errDown, "canary")
+		}
+		if _, err := wrong.verify(who, "123456", TOTP); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	var errs []string
+	for _, line := range wrong.log.take(t) {
+		errs = append(errs, fmt.Sprint(line["error"]))
+	}
+	if len(errs) != 2 || !strings.Contains(errs[0], errDown.Error()) || !strings.Contains(errs[1], ErrWrongKey.Error()) {
+		t.Errorf("logged %q", errs)
+	}
+}

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -120,13 +121,26 @@ func (a *API) removeDevice(c call) *jsonapi.Error {
 	case errors.Is(failed, otp.ErrNotFound):
 		return &jsonapi.Error{Code: jsonapi.NotFound, Detail: "There is no device factor of that id."}
 	case errors.As(failed, &enrolment):
-		c.w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", error_description="A recent one-time password is required."`)
-		return &jsonapi.Error{Code: jsonapi.OTPRequired, Detail: "Removing a factor takes a one-time password of one, no older than 10 minutes.", Meta: map[string]any{
-			"types": enrolment.Types, "maxAge": int(otp.EnrolmentAge.Seconds()), "verify": "/user/otp/verify",
-		}}
+		return a.enrolmentRequired(c, enrolment)
 	case failed != nil:
 		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// enrolmentRequired is the challenge (RFC 9470) to a caller who has to prove a
+// factor first, or, without one, to sign in again.
+func (a *API) enrolmentRequired(c call, e *otp.EnrolmentError) *jsonapi.Error {
+	age := int(otp.EnrolmentAge.Seconds())
+	challenge, detail := "A recent one-time password is required.", "This takes a one-time password of a factor, no older than 10 minutes."
+	parameter := ""
+	if len(e.Types) == 0 { // a new token would help
+		challenge, detail = "A recent sign-in is required.", "This takes a sign-in no older than 10 minutes."
+		parameter = fmt.Sprintf(`, max_age="%d"`, age)
+	}
+	c.w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="%s"%s`, challenge, parameter))
+	return &jsonapi.Error{Code: jsonapi.OTPRequired, Detail: detail, Meta: map[string]any{
+		"types": e.Types, "maxAge": age, "verify": "/user/otp/verify",
+	}}
 }

@@ -22,8 +22,8 @@ type API struct {
 	// Authenticate checks the request's token. Where it returns an error, it
 	// has set the header fields that go with it.
 	Authenticate func(http.ResponseWriter, *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error)
-	// Refused hears of requests that are refused before they are served, but
-	// not by Authenticate.
+	// Refused hears of requests that are refused neither by Authenticate nor for
+	// what they guess.
 	Refused func(*http.Request, stepup.Reason)
 	// EnforceScopes asks for PACE's scopes.
 	EnforceScopes bool
@@ -34,12 +34,11 @@ type API struct {
 
 // call is one request on its way through a route.
 type call struct {
-	w        http.ResponseWriter
-	r        *http.Request
-	identity *token.Identity
-	caller   otp.Caller
-	body     []byte
-	id       string // the last segment of the path, where the route has one
+	w      http.ResponseWriter
+	r      *http.Request
+	caller otp.Caller
+	body   []byte
+	id     string // the last segment of the path, where the route has one
 }
 
 // route is what one method of one path asks for, and does.
@@ -128,7 +127,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 	if !jsonapi.Accepts(r.Header.Values("Accept"), route.offers...) {
 		return &jsonapi.Error{Code: jsonapi.NotAcceptable, Detail: "This route sends " + route.offers[0] + "."}
 	}
-	c := call{w: w, r: r, identity: identity, caller: caller, id: id}
+	c := call{w: w, r: r, caller: caller, id: id}
 	if route.reads != nil {
 		if !jsonapi.CheckContentType(r.Header.Values("Content-Type"), route.reads...) {
 			return &jsonapi.Error{Code: jsonapi.UnsupportedMediaType, Detail: "This route reads " + strings.Join(route.reads, " or ") + "."}
@@ -164,6 +163,7 @@ func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
 	case errors.Is(err, otp.ErrCredentialsUnavailable):
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.CredentialsUnavailable)
 	case errors.Is(err, otp.ErrUnavailable):
+		a.Refused(c.r, stepup.StoreUnavailable)
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.StorageUnavailable)
 	default:
 		return &jsonapi.Error{Code: jsonapi.InternalError}

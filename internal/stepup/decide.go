@@ -45,7 +45,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 		s, err := standing()
 		switch {
 		case err != nil:
-			return unavailable(err)
+			return unavailable()
 		case s.RevokedAt().IsZero() || r.Identity.AuthTime.After(s.RevokedAt()):
 			g.OTP.Remember(s)
 			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
@@ -62,13 +62,13 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	}
 	s, err := standing()
 	if err != nil {
-		return unavailable(err)
+		return unavailable()
 	}
 	d := g.elevation(s, now)
 	if s.Remembered && (!d.Passes() || g.MaxAge == 0) {
 		// What is remembered lets a request pass, and never refuses one.
 		if s, err = g.OTP.Standing(ctx, r.Caller); err != nil {
-			return unavailable(err)
+			return unavailable()
 		}
 		d = g.elevation(s, now)
 	}
@@ -114,7 +114,7 @@ func (g *Gate) verify(ctx context.Context, r Request) Decision {
 	case errors.As(err, &rejection):
 		return Decision{Reason: OTPInvalid, TriedCode: true}
 	case err != nil:
-		d := unavailable(err)
+		d := unavailable()
 		d.TriedCode = true
 		return d
 	}
@@ -128,7 +128,7 @@ func (g *Gate) spend(ctx context.Context, r Request) Decision {
 	case errors.Is(err, otp.ErrNoElevation):
 		return Decision{Reason: OTPRequired}
 	case err != nil:
-		return unavailable(err)
+		return unavailable()
 	}
 	return Decision{Proof: own(proof)}
 }
@@ -154,7 +154,7 @@ func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
 	return Decision{Proof: proof, Seen: &proof}
 }
 
-func unavailable(err error) Decision { return Decision{Reason: StoreUnavailable, Err: err} }
+func unavailable() Decision { return Decision{Reason: StoreUnavailable} }
 
 func proved(p otp.Proof) Proof {
 	return Proof{Type: p.Type, At: p.At, AMR: []string{"otp", string(p.Type)}}

@@ -63,8 +63,8 @@ const (
 	InvalidToken        Reason = "invalid_token"
 	ProviderUnavailable Reason = "provider_unavailable"
 	MissingScope        Reason = "scope"
-	OTPRequired         Reason = "otp_required" // the session proved nothing yet
-	OTPStale            Reason = "otp_stale"    // it did, but too long ago, or it is spent
+	OTPRequired         Reason = "otp_required" // the session proved nothing yet; with a MaxAge of zero, nothing that is unspent
+	OTPStale            Reason = "otp_stale"    // it did, but too long ago
 	OTPType             Reason = "otp_type"     // it did, but of another type
 	OTPInvalid          Reason = "otp_invalid"  // the one that came with the request is wrong
 	Locked              Reason = "locked"       // the same, and it was not even judged
@@ -84,8 +84,6 @@ type Decision struct {
 	RetryAt time.Time
 	// TriedCode tells that the request's own one-time password was tried.
 	TriedCode bool
-	// Err is the failure behind StoreUnavailable.
-	Err error
 }
 
 // Passes tells whether the request may go on.

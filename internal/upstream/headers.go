@@ -24,6 +24,12 @@ const (
 	AuthTime = "Remote-Auth-Time" // when, in Unix seconds
 )
 
+// Names lists the identity headers.
+func Names() []string { return []string{User, Issuer, Email, Name, Groups, AMR, AuthTime} }
+
+// Same tells whether two field names are spellings of one.
+func Same(a, b string) bool { return fold(a) == fold(b) }
+
 // Managed are the header fields of requests that a client does not set: the
 // identity headers, and the one that carries a one-time password.
 type Managed struct {
@@ -34,7 +40,7 @@ type Managed struct {
 // NewManaged returns the identity headers and, if it is not empty, otpHeader.
 func NewManaged(otpHeader string) *Managed {
 	m := &Managed{otp: textproto.CanonicalMIMEHeaderKey(otpHeader), names: make(map[string]bool)}
-	for _, n := range []string{User, Issuer, Email, Name, Groups, AMR, AuthTime} {
+	for _, n := range Names() {
 		m.names[fold(n)] = true
 	}
 	if m.otp != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -134,9 +135,11 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// unpanicked turns a panic into an error: bbolt panics over a damaged file,
-// and that must refuse those who need the file, not end the server.
+// unpanicked turns a panic into an error: bbolt panics over a damaged file, or
+// reads memory that is not there, and that must refuse those who need the file,
+// not end the server.
 func unpanicked(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("database is damaged: %v", p)
