@@ -58,9 +58,6 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
 		return nil, d.Err("there is an otp block already: join the two")
 	}
-	if d.NextArg() {
-		return nil, d.ArgErr()
-	}
 	a := new(App)
 	err := parseBlock(d, "otp", options{
 		"issuer":      func() error { return a.parseIssuer(d) },
@@ -143,9 +140,6 @@ func (a *App) parseKeys(d *caddyfile.Dispenser) error {
 
 // parseValues parses a block of numbers and durations, and checks their range.
 func (a *App) parseValues(d *caddyfile.Dispenser, of string, known options) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	if err := parseBlock(d, of, known); err != nil {
 		return err
 	}

@@ -17,9 +17,13 @@ type options map[string]func() error
 // repeatable are the options that may come more than once in a block.
 var repeatable = []string{"issuer", "key"}
 
-// parseBlock parses a block. Every option comes once; one that is unknown, or
-// comes again, is an error: neither is ever silently dropped.
+// parseBlock parses the rest of a directive or option: its block. Arguments
+// that are left over, options that are unknown and those that come again are
+// errors: nothing is ever silently dropped.
 func parseBlock(d *caddyfile.Dispenser, of string, known options) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()

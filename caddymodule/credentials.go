@@ -56,9 +56,6 @@ func (LocalCredentials) Credentials() (otp.Credentials, error) { return credenti
 //	local
 func (LocalCredentials) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "credentials local", nil)
 }
 

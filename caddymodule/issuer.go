@@ -95,10 +95,7 @@ func (i *Issuer) validate() error {
 	if literal(i.URL) == "" {
 		resolved.URL = "https://placeholder.invalid"
 	}
-	resolved.Defaults()
-	if i.ClockSkew != nil {
-		resolved.ClockSkew = time.Duration(*i.ClockSkew)
-	}
+	i.setDefaults(resolved)
 	return resolved.Validate()
 }
 
@@ -144,6 +141,12 @@ func (i *Issuer) resolve(r resolver) (*token.Issuer, error) {
 			return nil, err
 		}
 	}
+	i.setDefaults(resolved)
+	return resolved, nil
+}
+
+// setDefaults fills in what is not configured. A clock_skew of zero is.
+func (i *Issuer) setDefaults(resolved *token.Issuer) {
 	resolved.Defaults()
 	if i.ClockSkew != nil {
 		resolved.ClockSkew = time.Duration(*i.ClockSkew)
@@ -151,5 +154,4 @@ func (i *Issuer) resolve(r resolver) (*token.Issuer, error) {
 	if strings.TrimSpace(resolved.GroupsClaim) == "" {
 		resolved.GroupsClaim = "groups"
 	}
-	return resolved, nil
 }

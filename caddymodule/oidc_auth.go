@@ -54,9 +54,9 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := o.app.enter(r)
-	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+	if unsafeEarly(r) {
 		o.app.auditRefusal(r, p, stepup.TooEarly)
-		return refuse(w, r, errTooEarly, false)
+		return refuse(w, r, jsonapi.ErrTooEarly, false)
 	}
 	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
 		return refuse(w, r, o.app.refuseToken(w, r, p, err), false)
@@ -83,9 +83,6 @@ func parseOIDCAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) 
 // UnmarshalCaddyfile sets up the handler; the syntax is above.
 func (o *OIDCAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "oidc_auth", options{
 		"issuers":     func() error { return parseList(d, &o.Issuers) },
 		"audience":    func() error { return parseList(d, &o.Audience) },
@@ -109,9 +106,9 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 // technical failure; an issuer that cannot be asked is.
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
 	p := o.app.enter(r)
-	if jsonapi.IsEarly(r) && !isSafe(r.Method) {
+	if unsafeEarly(r) {
 		o.app.auditRefusal(r, p, stepup.TooEarly)
-		return caddyauth.User{}, false, errTooEarly
+		return caddyauth.User{}, false, jsonapi.ErrTooEarly
 	}
 	id, err := o.app.admit(r, p, &o.Restriction)
 	if err != nil {

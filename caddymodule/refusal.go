@@ -27,11 +27,11 @@ func refuse(w http.ResponseWriter, r *http.Request, e *jsonapi.Error, pass bool)
 	return nil
 }
 
-// errTooEarly refuses early data, which can be replayed (RFC 8470).
-var errTooEarly = &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}
-
-// isSafe tells whether a replay of the method does no harm.
-func isSafe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+// unsafeEarly tells whether a request came as early data, which can be replayed
+// (RFC 8470), and a replay of its method could do harm.
+func unsafeEarly(r *http.Request) bool {
+	return jsonapi.IsEarly(r) && r.Method != http.MethodGet && r.Method != http.MethodHead
+}
 
 // tokenReason is the reason for a request whose token failed with err.
 func tokenReason(err error) stepup.Reason {

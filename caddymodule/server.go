@@ -99,9 +99,6 @@ func parseServer(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // UnmarshalCaddyfile sets up the handler; the syntax is above.
 func (s *Server) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "otp_server", options{
 		"enforce_scopes": func() error { return parseFlag(d, &s.EnforceScopes) },
 		"issuers":        func() error { return parseList(d, &s.Issuers) },

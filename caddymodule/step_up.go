@@ -199,13 +199,13 @@ func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
 // tooEarly tells whether the request came as early data, which can be replayed,
 // and must not be: it changes something, or spends an OTP.
 func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
-	return jsonapi.IsEarly(r) && (!isSafe(r.Method) || p.code != nil || s.gate.MaxAge == 0)
+	return unsafeEarly(r) || jsonapi.IsEarly(r) && (p.code != nil || s.gate.MaxAge == 0)
 }
 
 // refusal is the answer to a request that does not pass.
 func (s *StepUp) refusal(w http.ResponseWriter, d stepup.Decision, tokenErr error) *jsonapi.Error {
 	if d.Reason == stepup.TooEarly {
-		return errTooEarly
+		return jsonapi.ErrTooEarly
 	}
 	if tokenErr != nil {
 		return token.Refuse(w.Header(), tokenErr)

@@ -72,9 +72,6 @@ func openPaths(matchers caddy.ModuleMap) []string {
 //	}
 func (s *StepUp) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "step_up", options{
 		"max_age":     func() error { return parseOptionalDuration(d, &s.MaxAge) },
 		"types":       func() error { return s.parseTypes(d) },

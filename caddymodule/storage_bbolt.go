@@ -81,9 +81,6 @@ func (b *BoltStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Err("the path is empty")
 		}
 	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "storage bbolt", nil)
 }
 

@@ -188,9 +188,6 @@ func (s *RedisStorage) Cleanup() error { return s.release() }
 //	}
 func (s *RedisStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return parseBlock(d, "storage redis", options{
 		"mode":       func() error { return parseMode(d, &s.Mode) },
 		"address":    func() error { return parseList(d, &s.Addresses) },
@@ -200,9 +197,6 @@ func (s *RedisStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"key_prefix": func() error { return parseText(d, &s.KeyPrefix) },
 		"timeout":    func() error { return parseDuration(d, &s.Timeout) },
 		"tls": func() error {
-			if d.NextArg() {
-				return d.ArgErr()
-			}
 			s.TLS = new(RedisTLS)
 			return parseBlock(d, "tls", options{"ca": func() error { return parseText(d, &s.TLS.CA) }})
 		},

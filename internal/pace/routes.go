@@ -49,7 +49,10 @@ type route struct {
 	serve  func(*API, call) *jsonapi.Error
 }
 
-const jsonType = "application/json"
+const (
+	jsonType    = "application/json"
+	devicesPath = "/user/devices/totp"
+)
 
 var (
 	// Flat routes send application/json, and errors as JSON:API.
@@ -65,26 +68,24 @@ var routes = map[string]map[string]route{
 	"/user/otp/verify": {
 		http.MethodPost: {scopes: []string{"user:otp:verify"}, offers: flat, reads: []string{jsonType}, serve: (*API).verify},
 	},
-	"/user/devices/totp": {
+	devicesPath: {
 		http.MethodPost: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, reads: []string{jsonapi.MediaType, jsonType}, serve: (*API).addDevice},
 		http.MethodGet:  {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).listDevices},
 		http.MethodHead: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).listDevices},
 	},
-	"/user/devices/totp/{id}": {
-		http.MethodDelete: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).removeDevice},
-	},
+}
+
+// deviceRoutes are those of one device, whose id follows devicesPath.
+var deviceRoutes = map[string]route{
+	http.MethodDelete: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).removeDevice},
 }
 
 // find returns the methods of a path, nil if there is no such route.
 func find(path string) (methods map[string]route, id string) {
-	if methods, ok := routes[path]; ok && !strings.Contains(path, "{") {
-		return methods, ""
+	if id, ok := strings.CutPrefix(path, devicesPath+"/"); ok && id != "" && !strings.Contains(id, "/") {
+		return deviceRoutes, id
 	}
-	const devices = "/user/devices/totp"
-	if id, ok := strings.CutPrefix(path, devices+"/"); ok && id != "" && !strings.Contains(id, "/") {
-		return routes[devices+"/{id}"], id
-	}
-	return nil, ""
+	return routes[path], ""
 }
 
 // Serves tells whether the path is one of the API's.
@@ -108,7 +109,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 	methods, id := find(r.URL.Path)
 	if jsonapi.IsEarly(r) {
 		a.Refused(r, stepup.TooEarly)
-		return &jsonapi.Error{Code: jsonapi.TooEarly, Detail: "Send it again when the handshake is over."}
+		return jsonapi.ErrTooEarly
 	}
 	route, ok := methods[r.Method]
 	if !ok {
