@@ -1,5 +1,7 @@
 package store
 
+import "maps"
+
 // Change is one atomic step on a record. Its conditions are judged first; if
 // one does not hold, nothing at all is changed. Fields that are not set do
 // nothing.
@@ -18,12 +20,21 @@ type Change struct {
 	// Enrolment asks for what managing factors takes.
 	Enrolment *EnrolmentRule `json:"enrolment,omitempty"`
 
-	// Effects.
+	// Effects, some with a condition of their own.
 
-	Settle        *Settlement    `json:"settle,omitempty"`
-	Elevate       *Elevation     `json:"elevate,omitempty"`
-	PutCode       *NewCode       `json:"putCode,omitempty"`
-	AddFactor     *NewFactor     `json:"addFactor,omitempty"`
+	Settle  *Settlement `json:"settle,omitempty"`
+	Elevate *Elevation  `json:"elevate,omitempty"`
+	// Send pays for a code that is about to be sent.
+	Send *Send `json:"send,omitempty"`
+	// Unsend gives back what was paid with the [Send] of that id.
+	Unsend string `json:"unsend,omitempty"`
+	// VoidCode deletes the live code of a type.
+	VoidCode  string     `json:"voidCode,omitempty"`
+	PutCode   *NewCode   `json:"putCode,omitempty"`
+	AddFactor *NewFactor `json:"addFactor,omitempty"`
+	// ConfirmFactor has the pending factor of that id count from now on, and
+	// removes all other pending ones.
+	ConfirmFactor string         `json:"confirmFactor,omitempty"`
 	RemoveFactor  *OldFactor     `json:"removeFactor,omitempty"`
 	SetCredential *NewCredential `json:"setCredential,omitempty"`
 	// Unlock ends all locks and lets all counters start anew.
@@ -66,19 +77,30 @@ type EnrolmentRule struct {
 	SignedIn Instant `json:"signedIn,omitempty"`
 }
 
+// Send is a code that is about to be sent. It is paid for before it leaves, as
+// an attempt is, so that no crash makes it free.
+type Send struct {
+	ID string `json:"id"`
+	// Expires is when it no longer counts.
+	Expires Instant `json:"expires"`
+	// Most is how many may count at a time.
+	Most int `json:"most"`
+}
+
 // NewCode is a code to keep in the place of the subject's older one of the type.
 type NewCode struct {
 	Type string `json:"type"`
 	Code
 }
 
-// NewFactor is a factor to add.
+// NewFactor is a factor to add. A pending one in its slot makes room, a
+// confirmed one does not.
 type NewFactor struct {
 	ID string `json:"id"`
 	Factor
 	// Most is how many factors of the type a subject may have. At the limit,
-	// the one longest unused makes room.
-	Most int `json:"most"`
+	// the one longest unused makes room. Pending factors have no limit here.
+	Most int `json:"most,omitempty"`
 }
 
 // OldFactor is a factor to remove.
@@ -101,6 +123,8 @@ const (
 	RefusedEnrolment   Refusal = "enrolment"    // a factor, or a recent sign-in, must be proved first
 	RefusedNotFound    Refusal = "not-found"    // there is no factor of that id and type
 	RefusedIDInUse     Refusal = "id-in-use"    // there is a factor of that id
+	RefusedOccupied    Refusal = "occupied"     // there is a confirmed factor in the slot
+	RefusedSends       Refusal = "sends"        // as many codes as may be were sent lately
 	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired
 	RefusedNoElevation Refusal = "no-elevation" // no unspent elevation is recent enough
 )
@@ -152,12 +176,25 @@ func (r *Record) Apply(c Change) *Outcome {
 	if c.Elevate != nil {
 		r.elevate(*c.Elevate)
 	}
+	if c.Send != nil {
+		r.Sends[c.Send.ID] = c.Send.Expires
+	}
+	delete(r.Sends, c.Unsend)
+	delete(r.Codes, c.VoidCode)
 	if c.PutCode != nil {
 		r.Codes[c.PutCode.Type] = c.PutCode.Code
 	}
 	if c.AddFactor != nil {
-		o.Replaced = r.makeRoom(c.AddFactor.Type, c.AddFactor.Most)
+		if c.AddFactor.Confirmed {
+			o.Replaced = r.makeRoom(c.AddFactor.Type, c.AddFactor.Most)
+		}
+		if id, _, occupied := r.FactorIn(c.AddFactor.Slot); occupied {
+			delete(r.Factors, id)
+		}
 		r.Factors[c.AddFactor.ID] = c.AddFactor.Factor
+	}
+	if c.ConfirmFactor != "" {
+		r.confirm(c.ConfirmFactor)
 	}
 	if c.RemoveFactor != nil {
 		r.removeFactor(c.RemoveFactor.ID)
@@ -179,6 +216,9 @@ func (r *Record) Apply(c Change) *Outcome {
 		clear(r.Elevations)
 		clear(r.Codes)
 	}
+	if c.Unlock || c.Reset {
+		clear(r.Sends)
+	}
 	o.Ended = c.RemoveFactor != nil || o.Replaced != "" || c.Revoke != 0 || c.Reset
 	return o
 }
@@ -199,6 +239,17 @@ func (r *Record) judge(c Change) Refusal {
 		if _, exists := r.Factors[c.AddFactor.ID]; exists {
 			return RefusedIDInUse
 		}
+		if _, f, occupied := r.FactorIn(c.AddFactor.Slot); occupied && f.Confirmed {
+			return RefusedOccupied
+		}
+	}
+	if c.ConfirmFactor != "" {
+		if f, exists := r.Factors[c.ConfirmFactor]; !exists || f.Confirmed {
+			return RefusedNotFound
+		}
+	}
+	if c.Send != nil && len(r.Sends) >= c.Send.Most {
+		return RefusedSends
 	}
 	if c.Spend != nil && !r.spendable(*c.Spend) {
 		return RefusedSpent
@@ -274,12 +325,21 @@ func (r *Record) elevate(e Elevation) {
 	r.Elevations[key] = e
 }
 
-// makeRoom removes the factor of the type that is longest unused, where as many
-// are there as may be, and returns its id.
+// confirm has a pending factor count. The others that are pending were begun
+// without what it can prove from now on.
+func (r *Record) confirm(id string) {
+	maps.DeleteFunc(r.Factors, func(other string, f Factor) bool { return other != id && !f.Confirmed })
+	f := r.Factors[id]
+	f.Confirmed, f.Expires = true, 0
+	r.Factors[id] = f
+}
+
+// makeRoom removes the confirmed factor of the type that is longest unused,
+// where as many are there as may be, and returns its id.
 func (r *Record) makeRoom(factorType string, most int) (removed string) {
 	count := 0
 	for id, f := range r.Factors {
-		if f.Type != factorType {
+		if f.Type != factorType || !f.Confirmed {
 			continue
 		}
 		count++

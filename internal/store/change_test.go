@@ -15,11 +15,13 @@ func subject() *Record {
 		Counters: map[string]Counter{"totp": {Wrong: 2, Total: 4, Locks: 1, Row: 7}, "credential": {Wrong: 3, Total: 3, Locks: 1, LockedUntil: start + 60*minute}},
 		Codes:    map[string]Code{"account": {MAC: []byte("mac"), Expires: start + 5*minute}},
 		Factors: map[string]Factor{
-			"app":     {Type: "totp", CreatedAt: start - 9, Confirmed: true, LastStep: 100},
-			"device":  {Type: "device-totp", CreatedAt: start - 8, Confirmed: true},
-			"pending": {Type: "device-totp", CreatedAt: start - 7},
+			"app":       {Type: "totp", Slot: "app's", CreatedAt: start - 9, Confirmed: true, LastStep: 100},
+			"device":    {Type: "device-totp", CreatedAt: start - 8, Confirmed: true},
+			"pending":   {Type: "totp", Slot: "slot", CreatedAt: start - 7, Expires: start + 20*minute},
+			"pending 2": {Type: "totp", CreatedAt: start - 6, Expires: start + 20*minute},
 		},
 		Credentials: map[string][]byte{"pin": []byte("hash")},
+		Sends:       map[string]Instant{"sent": start + 30*minute},
 		Elevations: map[string]Elevation{
 			ElevationKey("s", "totp"):    {Session: "s", Type: "totp", At: start, Factor: "app", Expires: start + 60*minute},
 			ElevationKey("s", "account"): {Session: "s", Type: "account", At: start, Expires: start + 60*minute},
@@ -70,17 +72,50 @@ func TestApplyEffects(t *testing.T) {
 			},
 		},
 		"a factor is added": {
-			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp"}, Most: 2}},
-			func(r *Record, _ *Outcome) { r.Factors["new"] = Factor{Type: "totp"} },
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}, Most: 2}},
+			func(r *Record, _ *Outcome) { r.Factors["new"] = Factor{Type: "totp", Confirmed: true} },
 		},
 		"a factor is added where there is no room": {
-			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp"}, Most: 1}},
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}, Most: 1}},
 			func(r *Record, o *Outcome) {
-				r.Factors["new"] = Factor{Type: "totp"}
+				r.Factors["new"] = Factor{Type: "totp", Confirmed: true}
 				delete(r.Factors, "app")
 				delete(r.Elevations, "totp s")
 				o.Replaced, o.Ended = "app", true
 			},
+		},
+		"a pending factor is added where there is no room": {
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Slot: "other", Expires: start + minute}, Most: 1}},
+			func(r *Record, _ *Outcome) {
+				r.Factors["new"] = Factor{Type: "totp", Slot: "other", Expires: start + minute}
+			},
+		},
+		"a pending factor takes the place of another in its slot": {
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Slot: "slot", Expires: start + minute}}},
+			func(r *Record, _ *Outcome) {
+				delete(r.Factors, "pending")
+				r.Factors["new"] = Factor{Type: "totp", Slot: "slot", Expires: start + minute}
+			},
+		},
+		"a pending factor is confirmed, and no other pends": {
+			Change{ConfirmFactor: "pending", Spend: &Spend{Factor: "pending", Step: 100}},
+			func(r *Record, _ *Outcome) {
+				f := r.Factors["pending"]
+				f.Confirmed, f.Expires, f.LastStep, f.LastUsedAt = true, 0, 100, start
+				r.Factors["pending"] = f
+				delete(r.Factors, "pending 2")
+			},
+		},
+		"a code is about to be sent": {
+			Change{Send: &Send{ID: "new", Expires: start + minute, Most: 2}, VoidCode: "account"},
+			func(r *Record, _ *Outcome) {
+				r.Sends["new"] = start + minute
+				delete(r.Codes, "account")
+			},
+		},
+		"a code could not be sent": {
+			Change{Unsend: "sent"},
+			func(r *Record, _ *Outcome) { delete(r.Sends, "sent") },
 		},
 		"a factor is removed, and the elevations that it made": {
 			Change{RemoveFactor: &OldFactor{ID: "app", Type: "totp"}},
@@ -98,6 +133,7 @@ func TestApplyEffects(t *testing.T) {
 			Change{Unlock: true},
 			func(r *Record, _ *Outcome) {
 				r.Counters = map[string]Counter{"totp": {Row: 8}, "credential": {Row: 1}}
+				r.Sends = nil
 			},
 		},
 		"revoke": {
@@ -110,7 +146,7 @@ func TestApplyEffects(t *testing.T) {
 			Change{Reset: true},
 			func(r *Record, o *Outcome) {
 				r.Counters = map[string]Counter{"totp": {Row: 8}, "credential": {Row: 1}}
-				r.Factors, r.Codes, r.Elevations, o.Ended = nil, nil, nil, true
+				r.Factors, r.Codes, r.Elevations, r.Sends, o.Ended = nil, nil, nil, nil, true
 			},
 		},
 	}
@@ -160,6 +196,11 @@ func TestApplyRefuses(t *testing.T) {
 		"removing one of no type":   {Change{RemoveFactor: &OldFactor{ID: "app"}}, RefusedNotFound},
 		"removing of another type":  {Change{RemoveFactor: &OldFactor{ID: "app", Type: "device-totp"}}, RefusedNotFound},
 		"adding under an id in use": {Change{AddFactor: &NewFactor{ID: "app", Most: 5}}, RefusedIDInUse},
+		"adding in a slot in use":   {Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Slot: "app's"}}}, RefusedOccupied},
+		"confirming what is not":    {Change{ConfirmFactor: "none"}, RefusedNotFound},
+		"confirming it again":       {Change{ConfirmFactor: "app"}, RefusedNotFound},
+		"confirming an old one":     {Change{Now: start + 20*minute, ConfirmFactor: "pending"}, RefusedNotFound},
+		"one more to send":          {Change{Send: &Send{ID: "new", Most: 1}}, RefusedSends},
 		"the first refusal counts": {Change{
 			Enrolment: rule("other", start, start), RemoveFactor: &OldFactor{ID: "none"}, AddFactor: &NewFactor{ID: "app"},
 			Spend: &Spend{}, SpendElevation: elevation(start),
@@ -267,7 +308,7 @@ func TestFirstFactor(t *testing.T) {
 // TestMakeRoom adds a factor where as many are as may be.
 func TestMakeRoom(t *testing.T) {
 	factor := func(created, used Instant) Factor {
-		return Factor{Type: "totp", CreatedAt: created, LastUsedAt: used}
+		return Factor{Type: "totp", CreatedAt: created, LastUsedAt: used, Confirmed: true}
 	}
 	tests := map[string]struct {
 		factors map[string]Factor
@@ -279,7 +320,9 @@ func TestMakeRoom(t *testing.T) {
 		"never used, but newer": {map[string]Factor{"a": factor(1, 5), "b": factor(6, 0)}, 2, "a"},
 		"never used, and older": {map[string]Factor{"a": factor(1, 5), "b": factor(4, 0)}, 2, "b"},
 		"equally old":           {map[string]Factor{"b": factor(1, 0), "B": factor(1, 0), "a": factor(1, 0)}, 3, "B"},
-		"of its type only":      {map[string]Factor{"a": factor(2, 0), "d": {Type: "device-totp", CreatedAt: 1}}, 1, "a"},
+		"of its type only":      {map[string]Factor{"a": factor(2, 0), "d": {Type: "device-totp", CreatedAt: 1, Confirmed: true}}, 1, "a"},
+		"pending ones stay":     {map[string]Factor{"a": factor(2, 0), "p": {Type: "totp", CreatedAt: 1}}, 1, "a"},
+		"and do not count":      {map[string]Factor{"p": {Type: "totp", CreatedAt: 1}}, 1, ""},
 		"no room for any":       {nil, 0, ""},
 	}
 	for name, test := range tests {

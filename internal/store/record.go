@@ -49,6 +49,10 @@ type Record struct {
 	// Elevations by [ElevationKey].
 	Elevations map[string]Elevation `json:"elevations,omitempty"`
 
+	// Sends are the codes that were sent to the subject lately: by an id of
+	// each, when it no longer counts.
+	Sends map[string]Instant `json:"sends,omitempty"`
+
 	// RevokedAt is when the subject was last revoked or reset. What was
 	// authenticated before it proves nothing. Forgotten at RevokedUntil.
 	RevokedAt    Instant `json:"revokedAt,omitempty"`
@@ -88,11 +92,16 @@ type Factor struct {
 	Digits    int    `json:"digits"`
 	Period    int    `json:"period"` // seconds
 	Algorithm string `json:"algorithm"`
+	// Slot is a place that holds one factor at most, for an API that knows a
+	// single one. Empty: the factor is in none.
+	Slot string `json:"slot,omitempty"`
 
 	CreatedAt  Instant `json:"createdAt"`
 	LastUsedAt Instant `json:"lastUsedAt,omitempty"`
-	// Confirmed factors count; others wait for their first right code.
-	Confirmed bool `json:"confirmed,omitempty"`
+	// Confirmed factors count; others are pending, and wait for their first
+	// right code until they expire.
+	Confirmed bool    `json:"confirmed,omitempty"`
+	Expires   Instant `json:"expires,omitempty"` // zero: never
 	// LastStep is the last time step that was accepted: only greater ones pass
 	// (RFC 6238, section 5.2).
 	LastStep int64 `json:"lastStep,omitempty"`
@@ -124,6 +133,16 @@ func (r *Record) HasConfirmedFactor(otpType string) bool {
 	return false
 }
 
+// FactorIn returns the factor in a slot, and whether there is one.
+func (r *Record) FactorIn(slot string) (id string, f Factor, found bool) {
+	for id, f := range r.Factors {
+		if slot != "" && f.Slot == slot {
+			return id, f, true
+		}
+	}
+	return "", Factor{}, false
+}
+
 // Newest returns the newest elevation of the session among types, and whether
 // there is one.
 func (r *Record) Newest(session string, types []string) (newest Elevation, found bool) {
@@ -139,7 +158,9 @@ func (r *Record) Newest(session string, types []string) (newest Elevation, found
 // comes out the same whether or not the storage has forgotten it already.
 func (r *Record) Prune(now Instant) {
 	maps.DeleteFunc(r.Codes, func(_ string, c Code) bool { return c.Expires <= now })
+	maps.DeleteFunc(r.Factors, func(_ string, f Factor) bool { return f.Expires != 0 && f.Expires <= now })
 	maps.DeleteFunc(r.Elevations, func(_ string, e Elevation) bool { return e.Expires <= now })
+	maps.DeleteFunc(r.Sends, func(_ string, expires Instant) bool { return expires <= now })
 	if r.RevokedUntil <= now {
 		r.RevokedAt, r.RevokedUntil = 0, 0
 	}
@@ -149,13 +170,19 @@ func (r *Record) Prune(now Instant) {
 }
 
 // Expires tells when a storage may forget the whole record: zero if it may at
-// once, [Never] if it may not. Factors, hashes and the counts behind a cap
-// stay; everything else ends by itself.
+// once, [Never] if it may not. Confirmed factors, hashes and the counts behind a
+// cap stay; everything else ends by itself.
 func (r *Record) Expires() Instant {
-	if len(r.Factors) > 0 || len(r.Credentials) > 0 {
+	if len(r.Credentials) > 0 {
 		return Never
 	}
 	last := r.RevokedUntil
+	for _, f := range r.Factors {
+		if f.Expires == 0 {
+			return Never
+		}
+		last = max(last, f.Expires)
+	}
 	for _, c := range r.Counters {
 		if c.Total > 0 {
 			return Never
@@ -167,6 +194,9 @@ func (r *Record) Expires() Instant {
 	}
 	for _, e := range r.Elevations {
 		last = max(last, e.Expires)
+	}
+	for _, expires := range r.Sends {
+		last = max(last, expires)
 	}
 	return last
 }
@@ -197,5 +227,8 @@ func (r *Record) initialize() {
 	}
 	if r.Elevations == nil {
 		r.Elevations = make(map[string]Elevation)
+	}
+	if r.Sends == nil {
+		r.Sends = make(map[string]Instant)
 	}
 }

@@ -36,6 +36,8 @@ func TestExpires(t *testing.T) {
 		"a lock":                    {Record{Counters: map[string]Counter{"totp": {LockedUntil: start + 1}}}, start + 1},
 		"a count behind the cap":    {Record{Counters: map[string]Counter{"totp": {Total: 1}}, Codes: live}, Never},
 		"a factor":                  {Record{Factors: map[string]Factor{"1": {}}}, Never},
+		"a pending factor":          {Record{Factors: map[string]Factor{"1": {Expires: start + 8}}, Codes: live}, start + 8},
+		"codes that were sent":      {Record{Sends: map[string]Instant{"a": start + 1, "b": start}}, start + 1},
 		"an enrolled PIN":           {Record{Credentials: map[string][]byte{"pin": {1}}, Codes: live}, Never},
 		"sections that are emptied": {Record{Factors: map[string]Factor{}, Credentials: map[string][]byte{}}, 0},
 	} {
@@ -51,6 +53,8 @@ func TestPrune(t *testing.T) {
 		return &Record{
 			Codes:        map[string]Code{"account": {Expires: start}, "login": {Expires: start + 1}},
 			Elevations:   map[string]Elevation{"a": {Expires: start}, "b": {Expires: start + 1}},
+			Factors:      map[string]Factor{"a": {Expires: start}, "b": {Expires: start + 1}},
+			Sends:        map[string]Instant{"a": start, "b": start + 1},
 			Counters:     map[string]Counter{"totp": {Row: 7}},
 			RevokedAt:    start - 5,
 			RevokedUntil: start,
@@ -64,6 +68,8 @@ func TestPrune(t *testing.T) {
 		"partly": {start, &Record{
 			Codes:      map[string]Code{"login": {Expires: start + 1}},
 			Elevations: map[string]Elevation{"b": {Expires: start + 1}},
+			Factors:    map[string]Factor{"b": {Expires: start + 1}},
+			Sends:      map[string]Instant{"b": start + 1},
 			Counters:   map[string]Counter{"totp": {Row: 7}},
 		}},
 		"all of it": {start + 1, &Record{}},

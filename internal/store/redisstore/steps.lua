@@ -53,13 +53,13 @@ local counter = { wrong = 'number', total = 'number', locks = 'number', lockedUn
 local code = { mac = 'string', expires = 'number' }
 local factor = {
   type = 'string', name = 'string', secret = 'string', digits = 'number', period = 'number', algorithm = 'string',
-  createdAt = 'number', lastUsedAt = 'number', confirmed = 'boolean', lastStep = 'number',
+  slot = 'string', createdAt = 'number', lastUsedAt = 'number', confirmed = 'boolean', expires = 'number', lastStep = 'number',
 }
 local elevation = {
   session = 'string', type = 'string', at = 'number', factor = 'string', spent = 'boolean', expires = 'number',
 }
 local sections = {
-  counters = counter, codes = code, factors = factor, credentials = 'string', elevations = elevation,
+  counters = counter, codes = code, factors = factor, credentials = 'string', elevations = elevation, sends = 'number',
 }
 
 -- check raises an error at what is not as it should be: Lua would not always
@@ -99,6 +99,15 @@ function Record.hasConfirmedFactor(r, otpType)
   return false
 end
 
+function Record.factorIn(r, slot)
+  for id, f in pairs(r.factors) do
+    if (slot or '') ~= '' and f.slot == slot then
+      return id, f
+    end
+  end
+  return nil
+end
+
 function Record.newest(r, session, types)
   local newest
   for _, t in ipairs(types) do
@@ -116,9 +125,19 @@ function Record.prune(r, now)
       r.codes[otpType] = nil
     end
   end
+  for id, f in pairs(r.factors or {}) do
+    if (f.expires or 0) ~= 0 and f.expires <= now then
+      r.factors[id] = nil
+    end
+  end
   for key, e in pairs(r.elevations or {}) do
     if e.expires <= now then
       r.elevations[key] = nil
+    end
+  end
+  for id, expires in pairs(r.sends or {}) do
+    if expires <= now then
+      r.sends[id] = nil
     end
   end
   if (r.revokedUntil or 0) <= now then
@@ -132,10 +151,16 @@ function Record.prune(r, now)
 end
 
 function Record.expires(r)
-  if next(r.factors or {}) or next(r.credentials or {}) then
+  if next(r.credentials or {}) then
     return never
   end
   local last = r.revokedUntil or 0
+  for _, f in pairs(r.factors or {}) do
+    if (f.expires or 0) == 0 then
+      return never
+    end
+    last = math.max(last, f.expires)
+  end
   for _, c in pairs(r.counters or {}) do
     if (c.total or 0) > 0 then
       return never
@@ -147,6 +172,9 @@ function Record.expires(r)
   end
   for _, e in pairs(r.elevations or {}) do
     last = math.max(last, e.expires)
+  end
+  for _, expires in pairs(r.sends or {}) do
+    last = math.max(last, expires)
   end
   return last
 end
@@ -254,14 +282,28 @@ function Record.apply(r, c)
   if c.elevate then
     Record.elevate(r, c.elevate)
   end
+  if c.send then
+    r.sends[c.send.id] = c.send.expires
+  end
+  r.sends[c.unsend or ''] = nil
+  r.codes[c.voidCode or ''] = nil
   if c.putCode then
     r.codes[c.putCode.type] = { mac = c.putCode.mac, expires = c.putCode.expires }
   end
   if c.addFactor then
     local f, id, most = c.addFactor, c.addFactor.id, c.addFactor.most
     f.id, f.most = nil, nil
-    o.replaced = Record.makeRoom(r, f.type, most)
+    if f.confirmed then
+      o.replaced = Record.makeRoom(r, f.type, most or 0)
+    end
+    local occupant = Record.factorIn(r, f.slot)
+    if occupant then
+      r.factors[occupant] = nil
+    end
     r.factors[id] = f
+  end
+  if c.confirmFactor then
+    Record.confirm(r, c.confirmFactor)
   end
   if c.removeFactor then
     Record.removeFactor(r, c.removeFactor.id)
@@ -283,6 +325,9 @@ function Record.apply(r, c)
     r.elevations = {}
     r.codes = {}
   end
+  if c.unlock or c.reset then
+    r.sends = {}
+  end
   o.ended = c.removeFactor ~= nil or o.replaced ~= nil or c.revoke ~= nil or c.reset or false
   return o
 end
@@ -300,8 +345,23 @@ function Record.judge(r, c)
       return 'not-found'
     end
   end
-  if c.addFactor and r.factors[c.addFactor.id] then
-    return 'id-in-use'
+  if c.addFactor then
+    if r.factors[c.addFactor.id] then
+      return 'id-in-use'
+    end
+    local _, f = Record.factorIn(r, c.addFactor.slot)
+    if f and f.confirmed then
+      return 'occupied'
+    end
+  end
+  if c.confirmFactor then
+    local f = r.factors[c.confirmFactor]
+    if not f or f.confirmed then
+      return 'not-found'
+    end
+  end
+  if c.send and Record.countSends(r) >= c.send.most then
+    return 'sends'
   end
   if c.spend and not Record.spendable(r, c.spend) then
     return 'spent'
@@ -372,10 +432,28 @@ function Record.elevate(r, e)
   r.elevations[key] = e
 end
 
+function Record.countSends(r)
+  local count = 0
+  for _ in pairs(r.sends) do
+    count = count + 1
+  end
+  return count
+end
+
+function Record.confirm(r, id)
+  for other, f in pairs(r.factors) do
+    if other ~= id and not f.confirmed then
+      r.factors[other] = nil
+    end
+  end
+  local f = r.factors[id]
+  f.confirmed, f.expires = true, nil
+end
+
 function Record.makeRoom(r, factorType, most)
   local count, removed = 0, nil
   for id, f in pairs(r.factors) do
-    if f.type == factorType then
+    if f.type == factorType and f.confirmed then
       count = count + 1
       local used = Record.usedAt(f)
       local n = removed and Record.usedAt(r.factors[removed])

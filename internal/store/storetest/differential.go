@@ -39,7 +39,7 @@ func testDifferential(t *testing.T, s store.Storage) {
 			refused[p.apply(*step.change).Refused]++
 		}
 	}
-	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedSpent, store.RefusedNoElevation} {
+	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedSends, store.RefusedSpent, store.RefusedNoElevation} {
 		if refused[r] == 0 {
 			t.Errorf("no change came out as %q: the steps are not random enough", r)
 		}
@@ -124,8 +124,18 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 				Type: g.otpType(), Name: g.session(), Secret: g.bytes(), Digits: 6 + g.IntN(3), Period: 30, Algorithm: "SHA256",
 				CreatedAt: now.Add(-g.minutes(30)), Confirmed: g.IntN(2) == 0,
 			}
+			f.Slot = []string{"", "", "a", "b"}[g.IntN(4)]
+			if !f.Confirmed && g.IntN(2) == 0 {
+				f.Expires = now.Add(g.minutes(60))
+			}
 			c.AddFactor = &store.NewFactor{ID: g.id(), Factor: f, Most: 1 + g.IntN(3)}
 		},
+		func() { c.ConfirmFactor = g.id() },
+		func() {
+			c.Send = &store.Send{ID: g.id(), Expires: now.Add(g.minutes(60)), Most: 1 + g.IntN(3)}
+		},
+		func() { c.Unsend = g.id() },
+		func() { c.VoidCode = g.otpType() },
 		func() { c.RemoveFactor = &store.OldFactor{ID: g.id(), Type: g.otpType()} },
 		func() {
 			if g.IntN(8) == 0 { // with a credential a record never ends

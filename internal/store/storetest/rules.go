@@ -30,6 +30,17 @@ func totp(created store.Instant, confirmed bool) store.Factor {
 	}
 }
 
+// pending is a factor that was made at Start and waits for a day.
+func pending(slot string) store.Factor {
+	f := totp(Start, false)
+	f.Slot, f.Expires = slot, after(24*time.Hour)
+	return f
+}
+
+func send(id string, expires time.Duration, most int) *store.Send {
+	return &store.Send{ID: id, Expires: after(expires), Most: most}
+}
+
 func addFactor(id string, f store.Factor, most int) *store.NewFactor {
 	return &store.NewFactor{ID: id, Factor: f, Most: most}
 }
@@ -181,6 +192,61 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, false), 5)},
 			store.Change{Now: Start, Enrolment: enrol("s", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
 			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+		"a pending factor expires": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
+			store.Change{Now: after(24*time.Hour - time.Millisecond), Enrolment: enrol("s", 0)},
+			store.Change{Now: after(24 * time.Hour), ConfirmFactor: "f1"},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			store.Change{Now: Start, ConfirmFactor: "f2"},
+			store.Change{Now: after(48 * time.Hour), RemoveFactor: &store.OldFactor{ID: "f2", Type: "totp"}},
+		},
+		"a factor is confirmed once, and no other stays pending": {
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
+			store.Change{Now: Start, ConfirmFactor: "no such"},
+			store.Change{Now: Start, ConfirmFactor: "f1"},
+			store.Change{Now: Start, ConfirmFactor: "f3", Enrolment: enrol("s", Start)},
+			store.Change{Now: Start, ConfirmFactor: "f3", Spend: &store.Spend{Factor: "f3", Step: 7}, Elevate: elevation("s", "totp", Start)},
+			store.Change{Now: Start, ConfirmFactor: "f3"},
+			store.Change{Now: Start, ConfirmFactor: "f2"},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f3", Step: 7}},
+		},
+		"a slot holds one factor": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending("slot"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending("another"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
+			store.Change{Now: Start, ConfirmFactor: "f1"},
+			store.Change{Now: Start, ConfirmFactor: "f3"},
+			store.Change{Now: Start, AddFactor: addFactor("f4", pending("slot"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f4", pending(""), 0)},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f3", Type: "totp"}},
+			store.Change{Now: Start, AddFactor: addFactor("f5", pending("slot"), 0)},
+		},
+		"pending factors do not make room": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f3", totp(Start, true), 1)},
+			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 1)},
+		},
+		"codes that are sent": {
+			store.Change{Now: Start, PutCode: code("login", 1, after(5*time.Minute))},
+			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
+			store.Change{Now: Start, Send: send("a", time.Hour, 2), VoidCode: "login"},
+			store.Change{Now: Start, Send: send("b", 2*time.Hour, 2)},
+			store.Change{Now: Start, Send: send("c", time.Hour, 2), VoidCode: "account"},
+			store.Change{Now: Start, Unsend: "no such"},
+			store.Change{Now: Start, Unsend: "a"},
+			store.Change{Now: Start, Send: send("c", time.Hour, 2)},
+			store.Change{Now: after(time.Hour - time.Millisecond), Send: send("d", 2*time.Hour, 2)},
+			store.Change{Now: after(time.Hour), Send: send("d", 2*time.Hour, 2)},
+			store.Change{Now: after(time.Hour), Unlock: true},
+			store.Change{Now: after(time.Hour), Send: send("e", 2*time.Hour, 1)},
+			store.Change{Now: after(time.Hour), Reset: true, Revoke: after(2 * time.Hour)},
+			store.Change{Now: after(time.Hour), Send: send("f", 3*time.Hour, 1)},
+			store.Change{Now: after(3 * time.Hour), Send: send("g", 4*time.Hour, 1)},
 		},
 		"the factor longest unused makes room": {
 			store.Change{Now: Start, AddFactor: addFactor("b", totp(after(time.Minute), true), 3)},
