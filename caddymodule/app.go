@@ -122,7 +122,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	logger := slogger(a.logger, "otp")
 	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
-	a.service = otp.New(config, vault, ring, credentials, time.Now, a.audit, logger)
+	a.service = otp.New(config, vault, ring, credentials, nil, time.Now, a.audit, logger)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 // ServeHTTP answers the routes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := s.app.enter(r)
-	if pace.Serves(r.URL.Path) {
+	if s.pace.Serves(r.URL.Path) {
 		s.pace.ServeHTTP(w, r)
 		return nil
 	}

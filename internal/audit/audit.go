@@ -17,7 +17,7 @@ const (
 	Removed  = "otp_removed"  // a factor was removed
 	Revoked  = "otp_revoked"  // a subject's elevations were ended
 
-	CredentialSet = "otp_credential_set" // an administrator set a PIN or password
+	CredentialSet = "otp_credential_set" // a PIN or password was set
 	Unlocked      = "otp_unlocked"       // an administrator ended locks and counts
 	Reset         = "otp_reset"          // an administrator removed factors, codes and counts
 

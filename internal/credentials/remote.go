@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
@@ -49,6 +51,8 @@ func (c *Remote) Check(ctx context.Context, guess otp.Credential) (bool, error) 
 	if err != nil {
 		return false, err
 	}
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
 		return false, errors.New("asking for a credential: the URL cannot be used")
@@ -58,12 +62,8 @@ func (c *Remote) Check(ctx context.Context, guess otp.Credential) (bool, error) 
 		r.Header.Set(signature.Header, signature.Sign(c.secret, body, c.now()))
 	}
 	response, err := c.client.Do(r)
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		err = failed.Err // the URL is the operator's, and may hold what logs should not
-	}
 	if err != nil {
-		return false, fmt.Errorf("asking for a credential: %w", err)
+		return false, fmt.Errorf("asking for a credential: %w", reason(err, sent.Load()))
 	}
 	defer response.Body.Close()
 	_, _ = io.CopyN(io.Discard, response.Body, 4096) // lets the connection be used again
@@ -75,6 +75,25 @@ func (c *Remote) Check(ctx context.Context, guess otp.Credential) (bool, error) 
 		return false, nil
 	default:
 		return false, fmt.Errorf("asking for a credential: the service answered %d", status)
+	}
+}
+
+// reason is why there was no answer, without the URL, which may hold what logs
+// should not. Once the request was sent it is no more than the kind: the reason
+// could quote an answer, and that the credential.
+func reason(err error, sent bool) error {
+	var failed *url.Error
+	switch {
+	case !errors.As(err, &failed):
+		return errors.New("no answer")
+	case failed.Timeout():
+		return errors.New("no answer in time")
+	case sent && errors.Is(err, context.Canceled):
+		return context.Canceled
+	case sent:
+		return errors.New("no answer that is HTTP")
+	default:
+		return failed.Err
 	}
 }
 

@@ -175,3 +175,21 @@ func wantNoSecret(t testing.TB, err error) {
 		t.Errorf("the error shows a secret: %v", err)
 	}
 }
+
+// TestRemoteEcho: what an answer quotes of the request does not get into an error.
+func TestRemoteEcho(t *testing.T) {
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = conn.Write(body)
+		_ = conn.Close()
+	})
+	right, err := newRemote(url, secret).Check(t.Context(), guess)
+	if right || err == nil || strings.Contains(err.Error(), guess.Secret) {
+		t.Errorf("got %t, %v", right, err)
+	}
+}

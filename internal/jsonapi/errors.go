@@ -93,10 +93,12 @@ func (c Code) kind() kind {
 // it never carries a token, code, PIN, password or key.
 type Error struct {
 	Code    Code
-	Detail  string         // what is wrong this time; empty: left out
-	Pointer string         // JSON pointer (RFC 6901) to the part of the body at fault; empty: left out
-	Meta    map[string]any // anything more for programs; empty: left out
-	Status  int            // HTTP status; 0: the code's own
+	Detail  string // what is wrong this time; empty: left out
+	Pointer string // JSON pointer (RFC 6901) to the part of the body at fault; empty: left out
+	// Parameter is the query parameter at fault; empty: left out.
+	Parameter string
+	Meta      map[string]any // anything more for programs; empty: left out
+	Status    int            // HTTP status; 0: the code's own
 }
 
 // Error returns code and detail.
@@ -143,7 +145,8 @@ func Write(w http.ResponseWriter, errs ...*Error) {
 
 func marshal(id string, status int, errs []*Error) ([]byte, error) {
 	type source struct {
-		Pointer string `json:"pointer"`
+		Pointer   string `json:"pointer,omitempty"`
+		Parameter string `json:"parameter,omitempty"`
 	}
 	type object struct { // in the order in which PACE's API writes it
 		ID     string         `json:"id,omitempty"`
@@ -166,8 +169,8 @@ func marshal(id string, status int, errs []*Error) ([]byte, error) {
 			Code:   e.Code,
 			Meta:   e.Meta,
 		}
-		if e.Pointer != "" {
-			o.Source = &source{e.Pointer}
+		if e.Pointer != "" || e.Parameter != "" {
+			o.Source = &source{e.Pointer, e.Parameter}
 		}
 		doc.Errors = append(doc.Errors, o)
 	}

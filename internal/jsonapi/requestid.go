@@ -14,7 +14,7 @@ const requestIDHeader = "Request-Id"
 // in logs.
 func RequestID(r *http.Request) string {
 	given := r.Header.Get(requestIDHeader)
-	if _, err := xid.FromString(given); err == nil {
+	if isXID(given) {
 		return given
 	}
 	return xid.New().String()
@@ -25,9 +25,15 @@ func RequestID(r *http.Request) string {
 // request keeps one id through several handlers.
 func SetRequestID(w http.ResponseWriter, r *http.Request) string {
 	id := w.Header().Get(requestIDHeader)
-	if _, err := xid.FromString(id); err != nil {
+	if !isXID(id) {
 		id = RequestID(r)
 		w.Header().Set(requestIDHeader, id)
 	}
 	return id
+}
+
+// isXID tells whether an id can be anybody's: the zero one is nobody's.
+func isXID(id string) bool {
+	x, err := xid.FromString(id)
+	return err == nil && !x.IsNil()
 }

@@ -25,5 +25,5 @@ func TooMany(h http.Header, at, now time.Time) *Error {
 		wait = max(at.Sub(now), time.Second)
 	}
 	h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	return &Error{Code: TooManyAttempts, Detail: "Too many wrong attempts. Try again later."}
+	return &Error{Code: TooManyAttempts, Detail: "Too many attempts. Try again later."}
 }

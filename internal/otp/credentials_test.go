@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -343,4 +344,67 @@ func TestCredentialsQueue(t *testing.T) {
 	if _, err := n.createCode(who, "", "2580"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSetPIN sets it against a one-time password.
+func TestSetPIN(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	n.setPIN(who, "2580")
+	device, authenticator := n.enrol(who, DeviceTOTP, "device"), n.enrol(who, TOTP, "authenticator")
+	set := func(code, pin string) error { return n.SetPIN(t.Context(), who, code, pin) }
+	has := func(pin string) bool {
+		_, _, err := n.CreateCode(t.Context(), who, "", pin)
+		return err == nil
+	}
+	n.audit.take(t)
+	mustBeRejected(t, set(n.wrongCode(device, authenticator), "1357"), reasonWrong, false)
+	n.wantAudit("otp_rejected wrong")
+	if has("1357") || !has("2580") {
+		t.Error("a wrong code has set it")
+	}
+	n.putCode(who, Login, "222222")
+	mustBeRejected(t, set("222222", "1357"), reasonWrong, false) // mailed
+
+	n.putCode(who, Account, "111111")
+	n.audit.take(t)
+	code := codeAt(t, device, n.clock.now())
+	if err := set(code, "1357"); err != nil {
+		t.Fatal(err)
+	}
+	n.wantAudit("otp_verified device-totp", "otp_credential_set pin")
+	n.mustReject(who, "111111", reasonWrong, Account) // was bought with the old PIN
+	mustBeRejected(t, set(code, "1358"), reasonReplayed, false)
+	if !has("1357") || has("2580") {
+		t.Error("the PIN is another")
+	}
+	if err := set(codeAt(t, authenticator, n.clock.now()), "1358"); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.show(who).Elevations) != 0 {
+		t.Error("it elevates")
+	}
+	pin, password, err := n.HasCredentials(t.Context(), who)
+	if !pin || password || err != nil {
+		t.Errorf("has %t, %t, %v", pin, password, err)
+	}
+
+	n.Service = New(testConfig(), n.vault, n.ring, asked(nil), nil, n.clock.now, n.Service.audit, slog.New(slog.DiscardHandler))
+	wantErr(t, set(code, "1357"), ErrCredentialsElsewhere)
+}
+
+// TestSetPINKeepsLocks: a new PIN buys no guesses at the password.
+func TestSetPINKeepsLocks(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	device := n.enrol(who, DeviceTOTP, "device")
+	for range 5 {
+		_, _, err := n.CreateCode(t.Context(), who, "wrong", "")
+		mustBeRejected(t, err, reasonWrong, false)
+	}
+	if err := n.SetPIN(t.Context(), who, codeAt(t, device, n.clock.now()), "1357"); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := n.CreateCode(t.Context(), who, "", "1357")
+	mustBeRejected(t, err, reasonLocked, false)
 }

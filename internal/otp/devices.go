@@ -39,12 +39,7 @@ const (
 	// firstDeviceAge is how long after the sign-in the first device factor
 	// needs no credential, as in PACE's API.
 	firstDeviceAge = 5 * time.Minute
-	// EnrolmentAge is how old the elevation may be that managing factors takes.
-	EnrolmentAge = 10 * time.Minute
-	// signInAge is how old the sign-in may be that a first factor takes.
-	signInAge = 10 * time.Minute
-
-	secretSize = 20 // bytes: the length of HMAC-SHA-1's output, as RFC 4226 (section 4) recommends
+	secretSize     = 20 // bytes: the length of HMAC-SHA-1's output, as RFC 4226 (section 4) recommends
 )
 
 // newFactor returns the parameters that all authenticator apps know.
@@ -62,8 +57,12 @@ func newSecret() string {
 // AddDevice adds a device factor, confirmed at once, and returns its secret,
 // which is not shown again. An empty id draws one. At the limit the factor
 // longest unused makes room. The error is a [*Rejection], [ErrIDInUse],
-// [ErrEnrolment], [ErrCredentialsUnavailable] or [ErrUnavailable].
+// [ErrEnrolment], [ErrEnrolmentClosed], [ErrCredentialsUnavailable] or
+// [ErrUnavailable].
 func (s *Service) AddDevice(ctx context.Context, who Caller, id string, a Authority) (f Factor, secret string, err error) {
+	if err := s.enrolmentOpen(ctx, who, DeviceTOTP); err != nil {
+		return Factor{}, "", err
+	}
 	if id == "" {
 		id = uuid.NewString()
 	} else if err := s.unusedID(ctx, who, id); err != nil {
@@ -103,7 +102,7 @@ func (s *Service) unusedID(ctx context.Context, who Caller, id string) error {
 func (s *Service) authorize(ctx context.Context, who Caller, a Authority, change store.Change) (*store.Outcome, error) {
 	var rejected error
 	if a.Code != "" {
-		_, outcome, err := s.prove(ctx, who, a.Code, Types(), func(match) store.Change { return change })
+		_, outcome, err := s.prove(ctx, who, s.guess(who.Subject, a.Code, Types()), func(match) store.Change { return change })
 		if err == nil || !isRejection(err) {
 			return outcome, err
 		}
@@ -120,12 +119,12 @@ func (s *Service) authorize(ctx context.Context, who Caller, a Authority, change
 	signedIn := who.recentSignIn(firstDeviceAge, now)
 	if signedIn == 0 {
 		s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
-		return nil, ErrEnrolment
+		return nil, &EnrolmentError{}
 	}
 	change.Now, change.FirstFactor = store.At(now), signedIn
 	outcome, err := s.vault.Apply(ctx, who.Subject, change)
 	if err == nil && outcome.Refused != "" {
-		err = s.refusal(ctx, who, outcome.Refused, "")
+		err = s.refusal(ctx, who, outcome, "")
 	}
 	return outcome, err
 }
@@ -149,39 +148,7 @@ func (s *Service) Factors(ctx context.Context, who Caller, t Type) ([]Factor, er
 // elevations that it made. The error is an [*EnrolmentError], [ErrNotFound] or
 // [ErrUnavailable].
 func (s *Service) RemoveFactor(ctx context.Context, who Caller, t Type, id string) error {
-	now := s.now()
-	outcome, err := s.vault.Apply(ctx, who.Subject, store.Change{
-		Now: store.At(now),
-		Enrolment: &store.EnrolmentRule{
-			Session:   who.Session,
-			NotBefore: store.At(now).Add(-EnrolmentAge),
-			SignedIn:  who.recentSignIn(signInAge, now),
-		},
-		RemoveFactor: &store.OldFactor{ID: id, Type: string(t)},
-	})
-	if err != nil {
-		return err
-	}
-	switch outcome.Refused {
-	case "":
-		s.log(ctx, who, audit.Removed, "", t)
-		return nil
-	case store.RefusedEnrolment:
-		s.log(ctx, who, audit.Rejected, string(outcome.Refused), t)
-		return &EnrolmentError{provingTypes(outcome.Record)}
-	default:
-		return s.refusal(ctx, who, outcome.Refused, t)
-	}
-}
-
-// provingTypes are those that the enrolment rule asks for.
-func provingTypes(r *store.Record) []Type {
-	for _, t := range []Type{TOTP, DeviceTOTP} {
-		if r.HasConfirmedFactor(string(t)) {
-			return []Type{t}
-		}
-	}
-	return []Type{}
+	return s.removeFactor(ctx, who, who.Subject, t, id)
 }
 
 func factors(r *store.Record) []Factor {

@@ -109,7 +109,7 @@ func (s *Service) Spend(ctx context.Context, who Caller, types []Type) (Proof, e
 		return Proof{}, err
 	}
 	if outcome.Refused != "" {
-		return Proof{}, s.refusal(ctx, who, outcome.Refused, "")
+		return Proof{}, s.refusal(ctx, who, outcome, "")
 	}
 	return Proof{Type: Type(outcome.Spent.Type), At: outcome.Spent.At.Time()}, nil
 }

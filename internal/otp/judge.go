@@ -76,19 +76,13 @@ func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, 
 			continue
 		}
 		judged++
-		secret, _, err := s.ring.Open(f.Secret, factorContext(subject, id)...)
-		if err != nil {
-			s.logger.Error("a factor's secret does not open; it is as if it were not there",
-				slog.String("subject", s.vault.Hash(subject)), slog.String("factor", id))
-			continue
-		}
-		step, right := matchStep(string(secret), digits, f, s.config.Skew, now)
+		m := s.judgeFactor(subject, id, f, digits, now)
 		switch {
-		case !right || found.Right:
-		case step > f.LastStep:
-			found = match{Right: true, Type: t, Factor: id, Spend: store.Spend{Factor: id, Step: step}}
-		default:
-			found.Reason = reasonReplayed
+		case found.Right:
+		case m.Right:
+			found = m
+		case m.Reason != "":
+			found.Reason = m.Reason
 		}
 	}
 	for ; judged < s.config.Devices; judged++ {
@@ -96,6 +90,41 @@ func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, 
 		matchStep(string(secret), digits, newFactor(DeviceTOTP), s.config.Skew, now)
 	}
 	return found
+}
+
+// judgeFactor compares with all time steps of a factor.
+func (s *Service) judgeFactor(subject Subject, id string, f store.Factor, digits string, now time.Time) match {
+	secret, _, err := s.ring.Open(f.Secret, factorContext(subject, id)...)
+	if err != nil {
+		s.logger.Error("a factor's secret does not open; it is as if it were not there",
+			slog.String("subject", s.vault.Hash(subject)), slog.String("factor", id))
+		return match{}
+	}
+	step, right := matchStep(string(secret), digits, f, s.config.Skew, now)
+	switch {
+	case !right:
+		return match{}
+	case step <= f.LastStep:
+		return match{Reason: reasonReplayed}
+	}
+	return match{Right: true, Type: Type(f.Type), Factor: id, Spend: store.Spend{Factor: id, Step: step}}
+}
+
+// judgePending compares with the time steps of one factor that is pending in a
+// record, if the guess was paid for.
+func (s *Service) judgePending(owner Subject, p *store.Payment, r *store.Record, id, code string, now time.Time) match {
+	digits, _ := canonical(code)
+	f, exists := r.Factors[id]
+	_, paid := p.Paid[f.Type]
+	if !exists || f.Confirmed || !paid {
+		return match{Reason: reasonWrong}
+	}
+	m := s.judgeFactor(owner, id, f, digits, now)
+	m.At = now
+	if !m.Right && m.Reason == "" {
+		m.Reason = reasonWrong
+	}
+	return m
 }
 
 // matchStep returns the latest time step around now whose code is digits

@@ -18,10 +18,29 @@ type Config struct {
 	Skew     int           // TOTP steps accepted each way
 	Devices  int           // factors a subject may have, of each type
 
+	Enrolment Enrolment
+	Sends     SendLimit
+
 	// Limits of one-time passwords, each type counted apart.
 	Limits store.Limits
 	// CredentialLimits are those of PINs and passwords together.
 	CredentialLimits store.Limits
+}
+
+// Enrolment is who may add a factor.
+type Enrolment struct {
+	// Closed: nobody may.
+	Closed bool
+	// SignInAge is how old the sign-in may be that a first factor takes. With
+	// AnySignIn any token will do.
+	SignInAge time.Duration
+	AnySignIn bool
+}
+
+// SendLimit is how many codes are sent to a subject in which time.
+type SendLimit struct {
+	Codes  int
+	Within time.Duration
 }
 
 // Service makes, judges and spends one-time passwords.
@@ -30,20 +49,23 @@ type Service struct {
 	vault       *Vault
 	ring        *seal.Ring
 	credentials Credentials
+	notifier    Notifier // nil: none
 	now         func() time.Time
 	audit       *audit.Log
 	logger      *slog.Logger
 	memory      *memory
 	turns       turns
 	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
+	unsendable  atomic.Bool // codes cannot be sent, and that was logged
 
 	standIn   []byte       // a sealed secret, judged where there is no factor
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds
 }
 
-// New returns a service. Now is the only clock that it reads.
-func New(config Config, vault *Vault, ring *seal.Ring, credentials Credentials, now func() time.Time, log *audit.Log, logger *slog.Logger) *Service {
-	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, now: now, audit: log, logger: logger, memory: new(memory)}
+// New returns a service. Without a notifier (nil) it sends no codes. Now is the
+// only clock that it reads.
+func New(config Config, vault *Vault, ring *seal.Ring, credentials Credentials, notifier Notifier, now func() time.Time, log *audit.Log, logger *slog.Logger) *Service {
+	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, notifier: notifier, now: now, audit: log, logger: logger, memory: new(memory)}
 	s.standIn = ring.Seal([]byte(newSecret()), standInContext)
 	s.Retain(EnrolmentAge)
 	return s

@@ -216,6 +216,8 @@ func testConfig() Config {
 		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
 		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
+		Enrolment:        Enrolment{SignInAge: 10 * time.Minute},
+		Sends:            SendLimit{Codes: 2, Within: time.Hour},
 	}
 }
 
@@ -247,7 +249,7 @@ func startNode(t testing.TB, config Config, storage store.Storage, c *clock, cre
 	}
 	n := &node{t: t, storage: &tapped{Storage: storage}, clock: c, audit: &lines{}, log: &lines{}}
 	logger := slog.New(slog.NewJSONHandler(n.log, nil))
-	n.Service = New(config, NewVault(n.storage, r, logger), r, credentials, c.now,
+	n.Service = New(config, NewVault(n.storage, r, logger), r, credentials, nil, c.now,
 		audit.New(slog.New(slog.NewJSONHandler(n.audit, nil))), logger)
 	return n
 }

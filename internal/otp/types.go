@@ -56,6 +56,8 @@ type Caller struct {
 	Session string
 	// AuthTime is when the user signed in, zero if that is not known.
 	AuthTime time.Time
+	// IssuedAt is when the token was made, zero if that is not known.
+	IssuedAt time.Time
 	// Leeway for AuthTime, for the clocks of others.
 	Leeway time.Duration
 	// ClientIP is for the audit log.
@@ -105,8 +107,17 @@ var (
 	// ErrEnrolment means that a factor, or a recent sign-in, must be proved first.
 	ErrEnrolment = errors.New("managing factors takes a recent proof of one")
 
+	// ErrEnrolmentClosed means that users cannot add factors themselves.
+	ErrEnrolmentClosed = errors.New("enrolment is closed")
+
 	// ErrNotFound means that the subject has no such factor.
 	ErrNotFound = errors.New("no such factor")
+
+	// ErrOccupied means that the subject has the factor already, confirmed.
+	ErrOccupied = errors.New("the factor is confirmed already")
+
+	// ErrNotification means that a code could not be sent; it is not live.
+	ErrNotification = errors.New("the code could not be sent")
 
 	// ErrIDInUse means that the subject has a factor of that id already.
 	ErrIDInUse = errors.New("the id is in use")

@@ -30,15 +30,8 @@ const (
 // the caller's session. The error is a [*Rejection] if it was not right, or
 // [ErrUnavailable]. One call is one attempt, however many types it tries.
 func (s *Service) Verify(ctx context.Context, who Caller, code string, types []Type, use Use) (Proof, error) {
-	m, _, err := s.prove(ctx, who, code, types, func(m match) store.Change {
-		return store.Change{Elevate: &store.Elevation{
-			Session: who.Session,
-			Type:    string(m.Type),
-			At:      store.At(m.At),
-			Factor:  m.Factor,
-			Spent:   use == ElevateSpent,
-			Expires: store.At(m.At).Add(s.retain()),
-		}}
+	m, _, err := s.prove(ctx, who, s.guess(who.Subject, code, types), func(m match) store.Change {
+		return store.Change{Elevate: s.elevation(who, m, use)}
 	})
 	if err != nil {
 		return Proof{}, err
@@ -46,21 +39,47 @@ func (s *Service) Verify(ctx context.Context, who Caller, code string, types []T
 	return Proof{Type: m.Type, At: m.At}, nil
 }
 
+func (s *Service) elevation(who Caller, m match, use Use) *store.Elevation {
+	return &store.Elevation{
+		Session: who.Session,
+		Type:    string(m.Type),
+		At:      store.At(m.At),
+		Factor:  m.Factor,
+		Spent:   use == ElevateSpent,
+		Expires: store.At(m.At).Add(s.retain()),
+	}
+}
+
+// guess is a one-time password that is about to be judged.
+type guess struct {
+	// types are those that it is tried as: each one's counter pays.
+	types []Type
+	// judge compares it with what was paid for.
+	judge func(p *store.Payment, now time.Time) match
+}
+
+// guess at a subject's live codes and confirmed factors.
+func (s *Service) guess(subject Subject, code string, types []Type) guess {
+	return guess{types, func(p *store.Payment, now time.Time) match {
+		return s.judge(subject, p, code, types, now)
+	}}
+}
+
 // prove is the one path of every guess at a one-time password: pay, judge,
 // spend. What a right one is for is written in the step that spends it: the
 // change that effect returns is made whole, or the password was not right.
-func (s *Service) prove(ctx context.Context, who Caller, code string, types []Type, effect func(match) store.Change) (match, *store.Outcome, error) {
+func (s *Service) prove(ctx context.Context, who Caller, g guess, effect func(match) store.Change) (match, *store.Outcome, error) {
 	now := s.now()
 	payment, err := s.vault.Pay(ctx, who.Subject, store.Attempt{
-		Tries: names(types), Group: otpGroup, Limits: s.config.Limits, Now: store.At(now),
+		Tries: names(g.types), Group: otpGroup, Limits: s.config.Limits, Now: store.At(now),
 	})
 	if err != nil {
 		return match{}, nil, err
 	}
 
-	m := s.judge(who.Subject, payment, code, types, now)
+	m := g.judge(payment, now)
 	if !m.Right {
-		return match{}, nil, s.reject(ctx, who, payment, m.Reason, single(types))
+		return match{}, nil, s.reject(ctx, who, payment, m.Reason, single(g.types))
 	}
 
 	change := effect(m)
@@ -74,7 +93,7 @@ func (s *Service) prove(ctx context.Context, who Caller, code string, types []Ty
 	case outcome.Refused == store.RefusedSpent: // another request was faster
 		return match{}, nil, s.reject(ctx, who, payment, reasonReplayed, m.Type)
 	case outcome.Refused != "":
-		return match{}, nil, s.refuseRight(ctx, who, change, outcome.Refused, m.Type)
+		return match{}, nil, s.refuseRight(ctx, who, change, outcome, m.Type)
 	}
 	s.log(ctx, who, audit.Verified, "", m.Type)
 	return m, outcome, nil
@@ -105,27 +124,33 @@ func (s *Service) reject(ctx context.Context, who Caller, p *store.Payment, reas
 }
 
 // refuseRight refuses a change that a right guess was made for, for another
-// reason. The guess stays right: it is spent, and its counter starts anew.
-func (s *Service) refuseRight(ctx context.Context, who Caller, c store.Change, r store.Refusal, t Type) error {
-	guess := store.Change{Now: c.Now, Spend: c.Spend, Settle: c.Settle}
-	if _, err := s.vault.Apply(ctx, who.Subject, guess); err != nil {
-		return err
+// reason. The guess stays right: it is spent, and its counter starts anew. Not
+// so that at a pending factor: whoever cannot confirm it would buy guesses at a
+// confirmed one with it.
+func (s *Service) refuseRight(ctx context.Context, who Caller, c store.Change, refused *store.Outcome, t Type) error {
+	if c.ConfirmFactor == "" {
+		guess := store.Change{Now: c.Now, Spend: c.Spend, Settle: c.Settle}
+		if _, err := s.vault.Apply(ctx, who.Subject, guess); err != nil {
+			return err
+		}
 	}
-	return s.refusal(ctx, who, r, t)
+	return s.refusal(ctx, who, refused, t)
 }
 
 // refusal is the error for a change that was refused for another reason than
 // a wrong guess.
-func (s *Service) refusal(ctx context.Context, who Caller, r store.Refusal, t Type) error {
-	switch r {
+func (s *Service) refusal(ctx context.Context, who Caller, o *store.Outcome, t Type) error {
+	switch o.Refused {
 	case store.RefusedNotFound:
 		return ErrNotFound
 	case store.RefusedIDInUse:
 		return ErrIDInUse
+	case store.RefusedOccupied:
+		return ErrOccupied
 	case store.RefusedNoElevation:
 		return ErrNoElevation
 	default:
-		s.log(ctx, who, audit.Rejected, string(r), t)
-		return ErrEnrolment
+		s.log(ctx, who, audit.Rejected, string(o.Refused), t)
+		return &EnrolmentError{provingTypes(o.Record)}
 	}
 }

@@ -10,12 +10,21 @@ import (
 )
 
 func TestServes(t *testing.T) {
+	pins := map[string]bool{"/user/pin": true, "/user/password": true, "/user/pin-or-password": true}
+	for _, a := range []*API{{}, {PINs: true}} {
+		for path := range pins {
+			if a.Serves(path) != a.PINs {
+				t.Errorf("Serves(%q) = %t with PINs %t", path, !a.PINs, a.PINs)
+			}
+		}
+	}
+	a := &API{PINs: true}
 	for path, want := range map[string]bool{
-		"/user/otp": true, "/user/otp/verify": true, "/user/devices/totp": true, "/user/devices/totp/x": true, "/user/devices/totp/{id}": true,
+		"/user/otp": true, "/user/otp/sendmail": true, "/user/pin/": false, "/user/pins": false, "/user/password/reset": false, "/user/otp/verify": true, "/user/devices/totp": true, "/user/devices/totp/x": true, "/user/devices/totp/{id}": true,
 		"": false, "/": false, "/user": false, "/user/otp/": false, "/user/otp/verify/": false, "/user/OTP": false, "/user/otp/other": false,
 		"/user/devices": false, "/user/devices/totp/": false, "/user/devices/totp/x/y": false, "/2025-1/user/otp": false,
 	} {
-		if got := Serves(path); got != want {
+		if got := a.Serves(path); got != want {
 			t.Errorf("Serves(%q) = %t", path, got)
 		}
 	}
@@ -54,7 +63,7 @@ func TestOrderOfChecks(t *testing.T) {
 			t.Errorf("challenge: %s", challenge)
 		}
 
-		w.identity.Scopes = []string{"openid", routes[path][method].scopes[0]}
+		w.identity.Scopes = []string{"openid", routes[path][method].scopes[0][0]}
 		w.want(w.do(r), 406, jsonapi.NotAcceptable, "")
 		r.Header.Set("Accept", "*/*")
 		w.want(w.do(r), 415, jsonapi.UnsupportedMediaType, "")
@@ -69,11 +78,13 @@ func TestOrderOfChecks(t *testing.T) {
 
 // allowed has the methods of each route.
 var allowed = map[string]string{
+	"/user/pin": "GET, HEAD, PUT", "/user/password": "GET, HEAD", "/user/pin-or-password": "GET, HEAD", "/user/otp/sendmail": "POST",
 	"/user/otp": "POST", "/user/otp/verify": "POST", "/user/devices/totp": "GET, HEAD, POST", "/user/devices/totp/x": "DELETE",
 }
 
 func TestMethods(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldOf(t, kept{})
+	w.PINs = true
 	for path, allow := range allowed {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "post"} {
 			rec := w.send(method, path, "{}")
@@ -92,7 +103,8 @@ func TestMethods(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldOf(t, kept{})
+	w.PINs = true
 	for _, test := range []struct {
 		method, path, scope string
 	}{
@@ -103,6 +115,10 @@ func TestScopes(t *testing.T) {
 		{"GET", "/user/devices/totp", "user:device-totps:create"},
 		{"GET", "/user/devices/totp", "user:device-totps:create-after-login"},
 		{"DELETE", "/user/devices/totp/x", "user:device-totps:create"},
+		{"POST", "/user/otp/sendmail", "user:otp:create"},
+		{"GET", "/user/pin", "user:users.pin:check"},
+		{"PUT", "/user/pin", "user:users.pin:update"},
+		{"GET", "/user/password", "user:users.password:check"},
 	} {
 		for _, scopes := range [][]string{nil, {"openid", test.scope}, {"openid"}, {"user:otp"}, {test.scope + "x"}, {strings.ToUpper(test.scope)}} {
 			for _, enforce := range []bool{false, true} {
@@ -113,6 +129,25 @@ func TestScopes(t *testing.T) {
 					t.Errorf("%s %s with %q, enforced %t: %d", test.method, test.path, scopes, enforce, rec.Code)
 				}
 			}
+		}
+	}
+}
+
+// TestBothScopes has a route that asks for two at once.
+func TestBothScopes(t *testing.T) {
+	w := newWorldOf(t, kept{})
+	w.PINs, w.EnforceScopes = true, true
+	for scopes, status := range map[string]int{
+		"": 403, "user:users.pin:check": 403, "user:users.password:check": 403, "user:users.password:check x user:users.pin:check": 200,
+	} {
+		w.identity.Scopes = strings.Fields(scopes)
+		rec := w.send("GET", "/user/pin-or-password", "")
+		if rec.Code != status {
+			t.Errorf("with %q: %d", scopes, rec.Code)
+		}
+		const challenge = `Bearer error="insufficient_scope", scope="user:users.pin:check user:users.password:check"`
+		if got := rec.Header().Get("WWW-Authenticate"); status == 403 && got != challenge {
+			t.Errorf("challenge: %s", got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 // Package pace answers the one-time-password routes of PACE Cloud's user API,
 // for its clients and for anybody else's. routes.go has the table of routes
-// and the checks that all of them share; otp.go and devices.go do the work.
+// and the checks that all of them share; otp.go, devices.go and pin.go do the
+// work.
 package pace
 
 import (
@@ -25,11 +26,19 @@ type API struct {
 	// Refused hears of requests that are refused neither by Authenticate nor for
 	// what they guess.
 	Refused func(*http.Request, stepup.Reason)
+	// Address returns the e-mail address that codes are sent to, empty if there
+	// is none that is proved to be the user's.
+	Address func(*token.Identity) string
 	// EnforceScopes asks for PACE's scopes.
 	EnforceScopes bool
+	// PINs has the routes of PINs and passwords served, which are those of a
+	// service that keeps them itself.
+	PINs bool
 	// Reveal tells locked callers that they are, and until when.
 	Reveal bool
 	Now    func() time.Time
+	// After is how a request waits, as [time.After].
+	After func(time.Duration) <-chan time.Time
 }
 
 // call is one request on its way through a route.
@@ -37,20 +46,47 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller otp.Caller
+	user   *token.Identity
 	body   []byte
 	id     string // the last segment of the path, where the route has one
 }
 
 // route is what one method of one path asks for, and does.
 type route struct {
-	scopes []string // one of them, with EnforceScopes
-	offers []string // media types, one of which the client must accept
+	scopes scopes   // with EnforceScopes
+	offers []string // media types, one of which the client must accept; none: whatever it accepts
 	reads  []string // media types of the body; none: there is no body
 	serve  func(*API, call) *jsonapi.Error
 }
 
+// scopes are what a token needs: of one of the lists all.
+type scopes [][]string
+
+func allOf(s ...string) scopes { return scopes{s} }
+
+func oneOf(s ...string) (list scopes) {
+	for _, one := range s {
+		list = append(list, []string{one})
+	}
+	return list
+}
+
+func (s scopes) heldBy(id *token.Identity) bool {
+	return slices.ContainsFunc(s, func(all []string) bool { return id.HasScopes(all...) })
+}
+
+// String is for people.
+func (s scopes) String() string {
+	var lists []string
+	for _, all := range s {
+		lists = append(lists, strings.Join(all, " and "))
+	}
+	return strings.Join(lists, " or ")
+}
+
 const (
 	jsonType    = "application/json"
+	verifyPath  = "/user/otp/verify"
 	devicesPath = "/user/devices/totp"
 )
 
@@ -58,15 +94,18 @@ var (
 	// Flat routes send application/json, and errors as JSON:API.
 	flat = []string{jsonType, jsonapi.MediaType}
 
-	deviceScopes = []string{"user:device-totps:create", "user:device-totps:create-after-login"}
+	deviceScopes = oneOf("user:device-totps:create", "user:device-totps:create-after-login")
 )
 
 var routes = map[string]map[string]route{
 	"/user/otp": {
-		http.MethodPost: {scopes: []string{"user:otp:create"}, offers: flat, reads: []string{jsonType}, serve: (*API).create},
+		http.MethodPost: {scopes: allOf("user:otp:create"), offers: flat, reads: []string{jsonType}, serve: (*API).create},
 	},
-	"/user/otp/verify": {
-		http.MethodPost: {scopes: []string{"user:otp:verify"}, offers: flat, reads: []string{jsonType}, serve: (*API).verify},
+	verifyPath: {
+		http.MethodPost: {scopes: allOf("user:otp:verify"), offers: flat, reads: []string{jsonType}, serve: (*API).verify},
+	},
+	"/user/otp/sendmail": {
+		http.MethodPost: {scopes: allOf("user:otp:create"), offers: flat, serve: (*API).sendmail},
 	},
 	devicesPath: {
 		http.MethodPost: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, reads: []string{jsonapi.MediaType, jsonType}, serve: (*API).addDevice},
@@ -80,17 +119,43 @@ var deviceRoutes = map[string]route{
 	http.MethodDelete: {scopes: deviceScopes, offers: []string{jsonapi.MediaType}, serve: (*API).removeDevice},
 }
 
+const (
+	checkPIN      = "user:users.pin:check"
+	checkPassword = "user:users.password:check"
+)
+
+// pinRoutes are served with [API.PINs]. Clients take a 406 for a PIN that is too
+// easy to guess, so that PUT has no other.
+var pinRoutes = map[string]map[string]route{
+	"/user/pin": {
+		http.MethodGet:  {scopes: allOf(checkPIN), offers: flat, serve: (*API).hasPIN},
+		http.MethodHead: {scopes: allOf(checkPIN), offers: flat, serve: (*API).hasPIN},
+		http.MethodPut:  {scopes: allOf("user:users.pin:update"), reads: []string{jsonapi.MediaType, jsonType}, serve: (*API).setPIN},
+	},
+	"/user/password": {
+		http.MethodGet:  {scopes: allOf(checkPassword), offers: flat, serve: (*API).hasPassword},
+		http.MethodHead: {scopes: allOf(checkPassword), offers: flat, serve: (*API).hasPassword},
+	},
+	"/user/pin-or-password": {
+		http.MethodGet:  {scopes: allOf(checkPIN, checkPassword), offers: flat, serve: (*API).hasCredentials},
+		http.MethodHead: {scopes: allOf(checkPIN, checkPassword), offers: flat, serve: (*API).hasCredentials},
+	},
+}
+
 // find returns the methods of a path, nil if there is no such route.
-func find(path string) (methods map[string]route, id string) {
+func (a *API) find(path string) (methods map[string]route, id string) {
 	if id, ok := strings.CutPrefix(path, devicesPath+"/"); ok && id != "" && !strings.Contains(id, "/") {
 		return deviceRoutes, id
+	}
+	if methods := pinRoutes[path]; methods != nil && a.PINs {
+		return methods, ""
 	}
 	return routes[path], ""
 }
 
 // Serves tells whether the path is one of the API's.
-func Serves(path string) bool {
-	methods, _ := find(path)
+func (a *API) Serves(path string) bool {
+	methods, _ := a.find(path)
 	return methods != nil
 }
 
@@ -106,7 +171,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve has the checks in their order: what a client is told does not depend on
 // anything that a later check would have kept from it.
 func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
-	methods, id := find(r.URL.Path)
+	methods, id := a.find(r.URL.Path)
 	if jsonapi.IsEarly(r) {
 		a.Refused(r, stepup.TooEarly)
 		return jsonapi.ErrTooEarly
@@ -120,15 +185,15 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 	if err != nil {
 		return err
 	}
-	if a.EnforceScopes && !slices.ContainsFunc(route.scopes, func(s string) bool { return identity.HasScopes(s) }) {
+	if a.EnforceScopes && !route.scopes.heldBy(identity) {
 		a.Refused(r, stepup.MissingScope)
-		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+route.scopes[0]+`"`)
-		return &jsonapi.Error{Code: jsonapi.InsufficientScope, Detail: "The token needs the scope " + strings.Join(route.scopes, " or ") + "."}
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+strings.Join(route.scopes[0], " ")+`"`)
+		return &jsonapi.Error{Code: jsonapi.InsufficientScope, Detail: "The token needs the scope " + route.scopes.String() + "."}
 	}
-	if !jsonapi.Accepts(r.Header.Values("Accept"), route.offers...) {
+	if route.offers != nil && !jsonapi.Accepts(r.Header.Values("Accept"), route.offers...) {
 		return &jsonapi.Error{Code: jsonapi.NotAcceptable, Detail: "This route sends " + route.offers[0] + "."}
 	}
-	c := call{w: w, r: r, caller: caller, id: id}
+	c := call{w: w, r: r, caller: caller, user: identity, id: id}
 	if route.reads != nil {
 		if !jsonapi.CheckContentType(r.Header.Values("Content-Type"), route.reads...) {
 			return &jsonapi.Error{Code: jsonapi.UnsupportedMediaType, Detail: "This route reads " + strings.Join(route.reads, " or ") + "."}
@@ -153,14 +218,21 @@ func allow(methods map[string]route) string {
 // is answered with wrong, and so is a lock that is not revealed.
 func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
 	var rejection *otp.Rejection
+	var sends *otp.SendLimitError
 	switch {
 	case errors.As(err, &rejection):
 		if rejection.Locked && a.Reveal {
 			return jsonapi.TooMany(c.w.Header(), rejection.RetryAt, a.Now())
 		}
 		return wrong
+	case errors.As(err, &sends):
+		return jsonapi.TooMany(c.w.Header(), sends.RetryAt, a.Now())
 	case errors.Is(err, otp.ErrEnrolment):
 		return wrong
+	case errors.Is(err, otp.ErrEnrolmentClosed):
+		return &jsonapi.Error{Code: jsonapi.EnrolmentClosed, Detail: "Factors are added by an administrator here."}
+	case errors.Is(err, otp.ErrNotification):
+		return jsonapi.Unavailable(c.w.Header(), jsonapi.NotificationFailed)
 	case errors.Is(err, otp.ErrCredentialsUnavailable):
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.CredentialsUnavailable)
 	case errors.Is(err, otp.ErrUnavailable):

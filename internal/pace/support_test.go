@@ -42,6 +42,30 @@ func (credentials) Check(_ context.Context, c otp.Credential) (bool, error) {
 	return c.Kind == otp.PIN && c.Secret == "2580" || c.Kind == otp.Password && c.Secret == "pass word", nil
 }
 
+// kept are PINs and passwords in the store.
+type kept struct{}
+
+func (kept) Check(_ context.Context, c otp.Credential) (bool, error) {
+	return c.Hash != nil && string(c.Hash) == "hash of "+c.Secret, nil
+}
+
+func (kept) Admit(context.Context) (func(), error) { return func() {}, nil }
+
+func (kept) Hash(_ context.Context, secret string) ([]byte, error) {
+	return []byte("hash of " + secret), nil
+}
+
+// outbox is a notifier that keeps what it is given.
+type outbox struct {
+	sent []otp.Notification
+	err  error
+}
+
+func (o *outbox) Notify(_ context.Context, n otp.Notification) error {
+	o.sent = append(o.sent, n)
+	return o.err
+}
+
 // down is a storage that can be switched off.
 type down struct {
 	*boltstore.Store
@@ -77,6 +101,7 @@ type world struct {
 	t       testing.TB
 	service *otp.Service
 	storage *down
+	mails   *outbox
 
 	mu       sync.Mutex
 	time     time.Time
@@ -86,8 +111,14 @@ type world struct {
 
 func newWorld(t testing.TB, limits ...store.Limits) *world {
 	t.Helper()
+	return newWorldOf(t, credentials{}, limits...)
+}
+
+func newWorldOf(t testing.TB, c otp.Credentials, limits ...store.Limits) *world {
+	t.Helper()
 	w := &world{
 		t: t, time: start, storage: &down{Store: boltstore.New(filepath.Join(t.TempDir(), "otp.db"))},
+		mails:    new(outbox),
 		identity: &token.Identity{Issuer: "https://id.example.com", Subject: "alice"},
 	}
 	t.Cleanup(func() {
@@ -105,12 +136,17 @@ func newWorld(t testing.TB, limits ...store.Limits) *world {
 		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
 		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
+		Enrolment:        otp.Enrolment{SignInAge: 10 * time.Minute},
+		Sends:            otp.SendLimit{Codes: 2, Within: time.Hour},
 	}
 	if len(limits) > 0 {
 		config.Limits, config.CredentialLimits = limits[0], limits[0]
 	}
-	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, credentials{}, w.now, audit.New(logger), logger)
-	w.API = &API{OTP: w.service, Now: w.now, Authenticate: w.authenticate, Refused: func(*http.Request, stepup.Reason) {}}
+	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, c, w.mails, w.now, audit.New(logger), logger)
+	w.API = &API{
+		OTP: w.service, Now: w.now, After: w.after, Authenticate: w.authenticate,
+		Refused: func(*http.Request, stepup.Reason) {}, Address: func(id *token.Identity) string { return id.Email },
+	}
 	return w
 }
 
@@ -139,11 +175,19 @@ func (w *world) advance(d time.Duration) {
 	w.time = w.time.Add(d)
 }
 
+// after lets the time pass at once.
+func (w *world) after(d time.Duration) <-chan time.Time {
+	w.advance(d)
+	c := make(chan time.Time, 1)
+	c <- w.now()
+	return c
+}
+
 // newRequest returns one as PACE's clients send it.
 func newRequest(method, path, body string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	mediaType := jsonType
-	if strings.HasPrefix(path, "/user/devices/") {
+	if strings.HasPrefix(path, "/user/devices/") || method == "PUT" {
 		mediaType = jsonapi.MediaType
 	}
 	r.Header.Set("Accept", mediaType)
@@ -175,7 +219,7 @@ func (w *world) send(method, path, body string) *httptest.ResponseRecorder {
 }
 
 // want holds an answer to its status and, if it is an error, to its code and
-// the pointer.
+// the pointer, or the name of the parameter.
 func (w *world) want(rec *httptest.ResponseRecorder, status int, code jsonapi.Code, pointer string) {
 	w.t.Helper()
 	if rec.Code != status {
@@ -191,14 +235,14 @@ func (w *world) want(rec *httptest.ResponseRecorder, status int, code jsonapi.Co
 		Errors []struct {
 			ID, Status string
 			Code       jsonapi.Code
-			Source     struct{ Pointer string }
+			Source     struct{ Pointer, Parameter string }
 		}
 	}
 	if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil || len(doc.Errors) != 1 {
 		w.t.Fatalf("%v: %s", err, rec.Body)
 	}
 	e := doc.Errors[0]
-	if e.Code != code || e.Source.Pointer != pointer || e.ID != rec.Header().Get("Request-Id") {
+	if e.Code != code || e.Source.Pointer+e.Source.Parameter != pointer || e.ID != rec.Header().Get("Request-Id") {
 		w.t.Errorf("got the error %+v, want %s at %q", e, code, pointer)
 	}
 }

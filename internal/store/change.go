@@ -26,20 +26,19 @@ type Change struct {
 	Elevate *Elevation  `json:"elevate,omitempty"`
 	// Send pays for a code that is about to be sent.
 	Send *Send `json:"send,omitempty"`
-	// Unsend gives back what was paid with the [Send] of that id.
-	Unsend string `json:"unsend,omitempty"`
 	// VoidCode deletes the live code of a type.
-	VoidCode  string     `json:"voidCode,omitempty"`
-	PutCode   *NewCode   `json:"putCode,omitempty"`
-	AddFactor *NewFactor `json:"addFactor,omitempty"`
+	VoidCode string   `json:"voidCode,omitempty"`
+	PutCode  *NewCode `json:"putCode,omitempty"`
 	// ConfirmFactor has the pending factor of that id count from now on, and
 	// removes all other pending ones.
 	ConfirmFactor string         `json:"confirmFactor,omitempty"`
+	AddFactor     *NewFactor     `json:"addFactor,omitempty"`
 	RemoveFactor  *OldFactor     `json:"removeFactor,omitempty"`
 	SetCredential *NewCredential `json:"setCredential,omitempty"`
 	// Unlock ends all locks and lets all counters start anew.
 	Unlock bool `json:"unlock,omitempty"`
-	// Revoke ends all elevations, and is remembered until the given instant.
+	// Revoke ends all elevations, removes what is pending, and is remembered
+	// until the given instant.
 	Revoke Instant `json:"revoke,omitempty"`
 	// Reset removes factors, elevations and codes, and all counters start anew.
 	Reset bool `json:"reset,omitempty"`
@@ -91,6 +90,9 @@ type Send struct {
 type NewCode struct {
 	Type string `json:"type"`
 	Code
+	// Send is the id of the [Send] that the code was sent with, empty for codes
+	// that are not sent. It must count still, and be the latest.
+	Send string `json:"send,omitempty"`
 }
 
 // NewFactor is a factor to add. A pending one in its slot makes room, a
@@ -123,8 +125,9 @@ const (
 	RefusedEnrolment   Refusal = "enrolment"    // a factor, or a recent sign-in, must be proved first
 	RefusedNotFound    Refusal = "not-found"    // there is no factor of that id and type
 	RefusedIDInUse     Refusal = "id-in-use"    // there is a factor of that id
-	RefusedOccupied    Refusal = "occupied"     // there is a confirmed factor in the slot
+	RefusedOccupied    Refusal = "occupied"     // the factor, or the one in the slot, is confirmed already
 	RefusedSends       Refusal = "sends"        // as many codes as may be were sent lately
+	RefusedOutdated    Refusal = "outdated"     // a later code was sent meanwhile, or all were reset
 	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired
 	RefusedNoElevation Refusal = "no-elevation" // no unspent elevation is recent enough
 )
@@ -179,10 +182,12 @@ func (r *Record) Apply(c Change) *Outcome {
 	if c.Send != nil {
 		r.Sends[c.Send.ID] = c.Send.Expires
 	}
-	delete(r.Sends, c.Unsend)
 	delete(r.Codes, c.VoidCode)
 	if c.PutCode != nil {
 		r.Codes[c.PutCode.Type] = c.PutCode.Code
+	}
+	if c.ConfirmFactor != "" {
+		r.confirm(c.ConfirmFactor)
 	}
 	if c.AddFactor != nil {
 		if c.AddFactor.Confirmed {
@@ -192,9 +197,9 @@ func (r *Record) Apply(c Change) *Outcome {
 			delete(r.Factors, id)
 		}
 		r.Factors[c.AddFactor.ID] = c.AddFactor.Factor
-	}
-	if c.ConfirmFactor != "" {
-		r.confirm(c.ConfirmFactor)
+		if c.AddFactor.Confirmed {
+			r.dropPending()
+		}
 	}
 	if c.RemoveFactor != nil {
 		r.removeFactor(c.RemoveFactor.ID)
@@ -209,6 +214,7 @@ func (r *Record) Apply(c Change) *Outcome {
 	}
 	if c.Revoke != 0 {
 		clear(r.Elevations)
+		r.dropPending()
 		r.RevokedAt, r.RevokedUntil = c.Now, c.Revoke
 	}
 	if c.Reset {
@@ -227,7 +233,7 @@ func (r *Record) judge(c Change) Refusal {
 	if c.FirstFactor != 0 && (r.HasConfirmedFactor("") || c.FirstFactor <= r.RevokedAt) {
 		return RefusedEnrolment
 	}
-	if c.Enrolment != nil && !r.mayEnrol(*c.Enrolment) {
+	if c.Enrolment != nil && !r.MayEnrol(*c.Enrolment) {
 		return RefusedEnrolment
 	}
 	if c.RemoveFactor != nil {
@@ -244,12 +250,17 @@ func (r *Record) judge(c Change) Refusal {
 		}
 	}
 	if c.ConfirmFactor != "" {
-		if f, exists := r.Factors[c.ConfirmFactor]; !exists || f.Confirmed {
+		if f, exists := r.Factors[c.ConfirmFactor]; !exists {
 			return RefusedNotFound
+		} else if f.Confirmed {
+			return RefusedOccupied
 		}
 	}
 	if c.Send != nil && len(r.Sends) >= c.Send.Most {
 		return RefusedSends
+	}
+	if c.PutCode != nil && c.PutCode.Send != "" && !r.isLatestSend(c.PutCode.Send) {
+		return RefusedOutdated
 	}
 	if c.Spend != nil && !r.spendable(*c.Spend) {
 		return RefusedSpent
@@ -262,9 +273,9 @@ func (r *Record) judge(c Change) Refusal {
 	return ""
 }
 
-// mayEnrol is the enrolment rule: a subject with an authenticator proves it, one
+// MayEnrol is the enrolment rule: a subject with an authenticator proves it, one
 // with device factors alone one of those; a recovery code stands for either.
-func (r *Record) mayEnrol(rule EnrolmentRule) bool {
+func (r *Record) MayEnrol(rule EnrolmentRule) bool {
 	proof := "totp"
 	switch {
 	case !r.HasConfirmedFactor(""):
@@ -325,13 +336,27 @@ func (r *Record) elevate(e Elevation) {
 	r.Elevations[key] = e
 }
 
-// confirm has a pending factor count. The others that are pending were begun
-// without what it can prove from now on.
+// confirm has a pending factor count.
 func (r *Record) confirm(id string) {
-	maps.DeleteFunc(r.Factors, func(other string, f Factor) bool { return other != id && !f.Confirmed })
 	f := r.Factors[id]
 	f.Confirmed, f.Expires = true, 0
 	r.Factors[id] = f
+	r.dropPending()
+}
+
+// dropPending removes the factors that are pending: they were begun without
+// what has to be proved from now on.
+func (r *Record) dropPending() {
+	maps.DeleteFunc(r.Factors, func(_ string, f Factor) bool { return !f.Confirmed })
+}
+
+// isLatestSend tells whether a send counts and none was paid for after it.
+func (r *Record) isLatestSend(id string) bool {
+	expires, counts := r.Sends[id]
+	for _, other := range r.Sends {
+		counts = counts && other <= expires
+	}
+	return counts
 }
 
 // makeRoom removes the confirmed factor of the type that is longest unused,

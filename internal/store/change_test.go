@@ -29,6 +29,11 @@ func subject() *Record {
 	}
 }
 
+func dropPending(r *Record) {
+	delete(r.Factors, "pending")
+	delete(r.Factors, "pending 2")
+}
+
 // TestApplyEffects makes one change each, and compares what differs after it.
 func TestApplyEffects(t *testing.T) {
 	newCode := Code{MAC: []byte("new"), Expires: start + 9*minute}
@@ -73,12 +78,16 @@ func TestApplyEffects(t *testing.T) {
 		},
 		"a factor is added": {
 			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}, Most: 2}},
-			func(r *Record, _ *Outcome) { r.Factors["new"] = Factor{Type: "totp", Confirmed: true} },
+			func(r *Record, _ *Outcome) {
+				r.Factors["new"] = Factor{Type: "totp", Confirmed: true}
+				dropPending(r)
+			},
 		},
 		"a factor is added where there is no room": {
 			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}, Most: 1}},
 			func(r *Record, o *Outcome) {
 				r.Factors["new"] = Factor{Type: "totp", Confirmed: true}
+				dropPending(r)
 				delete(r.Factors, "app")
 				delete(r.Elevations, "totp s")
 				o.Replaced, o.Ended = "app", true
@@ -113,9 +122,9 @@ func TestApplyEffects(t *testing.T) {
 				delete(r.Codes, "account")
 			},
 		},
-		"a code could not be sent": {
-			Change{Unsend: "sent"},
-			func(r *Record, _ *Outcome) { delete(r.Sends, "sent") },
+		"a code was sent": {
+			Change{PutCode: &NewCode{Type: "login", Code: newCode, Send: "sent"}},
+			func(r *Record, _ *Outcome) { r.Codes["login"] = newCode },
 		},
 		"a factor is removed, and the elevations that it made": {
 			Change{RemoveFactor: &OldFactor{ID: "app", Type: "totp"}},
@@ -140,6 +149,7 @@ func TestApplyEffects(t *testing.T) {
 			Change{Revoke: start + 99},
 			func(r *Record, o *Outcome) {
 				r.Elevations, r.RevokedAt, r.RevokedUntil, o.Ended = nil, start, start+99, true
+				dropPending(r)
 			},
 		},
 		"reset keeps nothing but credentials": {
@@ -198,7 +208,8 @@ func TestApplyRefuses(t *testing.T) {
 		"adding under an id in use": {Change{AddFactor: &NewFactor{ID: "app", Most: 5}}, RefusedIDInUse},
 		"adding in a slot in use":   {Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Slot: "app's"}}}, RefusedOccupied},
 		"confirming what is not":    {Change{ConfirmFactor: "none"}, RefusedNotFound},
-		"confirming it again":       {Change{ConfirmFactor: "app"}, RefusedNotFound},
+		"confirming it again":       {Change{ConfirmFactor: "app"}, RefusedOccupied},
+		"a code that was not sent":  {Change{PutCode: &NewCode{Type: "login", Send: "none"}}, RefusedOutdated},
 		"confirming an old one":     {Change{Now: start + 20*minute, ConfirmFactor: "pending"}, RefusedNotFound},
 		"one more to send":          {Change{Send: &Send{ID: "new", Most: 1}}, RefusedSends},
 		"the first refusal counts": {Change{
@@ -212,7 +223,10 @@ func TestApplyRefuses(t *testing.T) {
 			if c.Now == 0 {
 				c.Now = start
 			}
-			c.Elevate, c.PutCode, c.Unlock, c.Revoke, c.Reset = &Elevation{}, &NewCode{}, true, start+99, true
+			c.Elevate, c.Unlock, c.Revoke, c.Reset = &Elevation{}, true, start+99, true
+			if c.PutCode == nil {
+				c.PutCode = new(NewCode)
+			}
 			c.SetCredential, c.Settle = &NewCredential{Kind: "pin"}, &Settlement{Right: "totp", Paid: map[string]int64{"totp": 7}}
 			want := subject()
 			want.Prune(c.Now)
@@ -315,15 +329,15 @@ func TestMakeRoom(t *testing.T) {
 		most    int
 		want    string
 	}{
-		"room":                  {map[string]Factor{"a": factor(1, 0)}, 2, ""},
-		"the longest unused":    {map[string]Factor{"a": factor(1, 9), "b": factor(2, 8)}, 2, "b"},
-		"never used, but newer": {map[string]Factor{"a": factor(1, 5), "b": factor(6, 0)}, 2, "a"},
-		"never used, and older": {map[string]Factor{"a": factor(1, 5), "b": factor(4, 0)}, 2, "b"},
-		"equally old":           {map[string]Factor{"b": factor(1, 0), "B": factor(1, 0), "a": factor(1, 0)}, 3, "B"},
-		"of its type only":      {map[string]Factor{"a": factor(2, 0), "d": {Type: "device-totp", CreatedAt: 1, Confirmed: true}}, 1, "a"},
-		"pending ones stay":     {map[string]Factor{"a": factor(2, 0), "p": {Type: "totp", CreatedAt: 1}}, 1, "a"},
-		"and do not count":      {map[string]Factor{"p": {Type: "totp", CreatedAt: 1}}, 1, ""},
-		"no room for any":       {nil, 0, ""},
+		"room":                    {map[string]Factor{"a": factor(1, 0)}, 2, ""},
+		"the longest unused":      {map[string]Factor{"a": factor(1, 9), "b": factor(2, 8)}, 2, "b"},
+		"never used, but newer":   {map[string]Factor{"a": factor(1, 5), "b": factor(6, 0)}, 2, "a"},
+		"never used, and older":   {map[string]Factor{"a": factor(1, 5), "b": factor(4, 0)}, 2, "b"},
+		"equally old":             {map[string]Factor{"b": factor(1, 0), "B": factor(1, 0), "a": factor(1, 0)}, 3, "B"},
+		"of its type only":        {map[string]Factor{"a": factor(2, 0), "d": {Type: "device-totp", CreatedAt: 1, Confirmed: true}}, 1, "a"},
+		"pending ones are not it": {map[string]Factor{"a": factor(2, 0), "p": {Type: "totp", CreatedAt: 1}}, 1, "a"},
+		"and do not count":        {map[string]Factor{"p": {Type: "totp", CreatedAt: 1}}, 1, ""},
+		"no room for any":         {nil, 0, ""},
 	}
 	for name, test := range tests {
 		r := &Record{Factors: test.factors, Elevations: map[string]Elevation{"account s": {Expires: start + 1}}}

@@ -30,6 +30,8 @@ type Identity struct {
 	// AuthTime is the claim "auth_time". Zero: absent, not a number, or
 	// further in the future than clocks differ; it then proves nothing.
 	AuthTime time.Time
+	// IssuedAt is the claim "iat". Zero: absent.
+	IssuedAt time.Time
 	// ACR is the claim "acr"; empty unless it is a string.
 	ACR string
 	// AMR is the claim "amr" (RFC 8176); nil unless it is an array of strings.
@@ -97,6 +99,7 @@ func newIdentity(c claims, i *Issuer, raw string, now time.Time) (*Identity, err
 	if at, ok := c.time("auth_time"); ok && !at.After(now.Add(i.ClockSkew)) {
 		id.AuthTime = at
 	}
+	id.IssuedAt, _ = c.time("iat") // not in the future, see checkTimes
 	id.Groups = groupsOf(c, i.GroupsClaim)
 	// These become request headers, where a control character could end one
 	// and begin another.

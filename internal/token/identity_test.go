@@ -34,7 +34,7 @@ func TestIdentity(t *testing.T) {
 	got.Claims, got.Session = nil, ""
 	want := &Identity{
 		Issuer: o.URL, Subject: "alice", Audience: []string{testAudience}, Scopes: []string{"openid", "admin"},
-		AuthTime: time.Unix(now-60, 0).UTC(), ACR: "loa2", AMR: []string{"pwd", "otp"},
+		AuthTime: time.Unix(now-60, 0).UTC(), IssuedAt: time.Unix(now-10, 0).UTC(), ACR: "loa2", AMR: []string{"pwd", "otp"},
 		Email: "alice@example.com", EmailVerified: &yes, Name: "Alice Ä", Groups: []string{"staff", "ops"},
 		Expiry: time.Unix(now+3600, 0).UTC(), Leeway: i.ClockSkew,
 	}
@@ -47,7 +47,7 @@ func TestIdentity(t *testing.T) {
 			with("scope", 7).with("scp", "admin").with("auth_time", "1").with("acr", 2).with("amr", "otp").
 			with("email", []string{"x"}).with("email_verified", "true").with("name", object{}).with("groups", []any{"a", 1})))
 		got.Claims, got.Session, got.Expiry = nil, "", time.Time{}
-		want := &Identity{Issuer: o.URL, Subject: "alice", Audience: []string{testAudience}, Leeway: i.ClockSkew}
+		want := &Identity{Issuer: o.URL, Subject: "alice", Audience: []string{testAudience}, IssuedAt: time.Unix(now-10, 0).UTC(), Leeway: i.ClockSkew}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}

@@ -285,10 +285,12 @@ function Record.apply(r, c)
   if c.send then
     r.sends[c.send.id] = c.send.expires
   end
-  r.sends[c.unsend or ''] = nil
   r.codes[c.voidCode or ''] = nil
   if c.putCode then
     r.codes[c.putCode.type] = { mac = c.putCode.mac, expires = c.putCode.expires }
+  end
+  if c.confirmFactor then
+    Record.confirm(r, c.confirmFactor)
   end
   if c.addFactor then
     local f, id, most = c.addFactor, c.addFactor.id, c.addFactor.most
@@ -301,9 +303,9 @@ function Record.apply(r, c)
       r.factors[occupant] = nil
     end
     r.factors[id] = f
-  end
-  if c.confirmFactor then
-    Record.confirm(r, c.confirmFactor)
+    if f.confirmed then
+      Record.dropPending(r)
+    end
   end
   if c.removeFactor then
     Record.removeFactor(r, c.removeFactor.id)
@@ -318,6 +320,7 @@ function Record.apply(r, c)
   end
   if c.revoke then
     r.elevations = {}
+    Record.dropPending(r)
     r.revokedAt, r.revokedUntil = c.now, c.revoke
   end
   if c.reset then
@@ -356,12 +359,17 @@ function Record.judge(r, c)
   end
   if c.confirmFactor then
     local f = r.factors[c.confirmFactor]
-    if not f or f.confirmed then
+    if not f then
       return 'not-found'
+    elseif f.confirmed then
+      return 'occupied'
     end
   end
   if c.send and Record.countSends(r) >= c.send.most then
     return 'sends'
+  end
+  if c.putCode and (c.putCode.send or '') ~= '' and not Record.isLatestSend(r, c.putCode.send) then
+    return 'outdated'
   end
   if c.spend and not Record.spendable(r, c.spend) then
     return 'spent'
@@ -441,13 +449,27 @@ function Record.countSends(r)
 end
 
 function Record.confirm(r, id)
-  for other, f in pairs(r.factors) do
-    if other ~= id and not f.confirmed then
-      r.factors[other] = nil
-    end
-  end
   local f = r.factors[id]
   f.confirmed, f.expires = true, nil
+  Record.dropPending(r)
+end
+
+function Record.dropPending(r)
+  for id, f in pairs(r.factors) do
+    if not f.confirmed then
+      r.factors[id] = nil
+    end
+  end
+end
+
+function Record.isLatestSend(r, id)
+  local expires = r.sends[id]
+  for _, other in pairs(r.sends) do
+    if not expires or other > expires then
+      return false
+    end
+  end
+  return expires ~= nil
 end
 
 function Record.makeRoom(r, factorType, most)

@@ -39,7 +39,7 @@ func testDifferential(t *testing.T, s store.Storage) {
 			refused[p.apply(*step.change).Refused]++
 		}
 	}
-	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedSends, store.RefusedSpent, store.RefusedNoElevation} {
+	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedSends, store.RefusedOutdated, store.RefusedSpent, store.RefusedNoElevation} {
 		if refused[r] == 0 {
 			t.Errorf("no change came out as %q: the steps are not random enough", r)
 		}
@@ -118,6 +118,9 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 		func() { c.Elevate = g.elevation(now) },
 		func() {
 			c.PutCode = &store.NewCode{Type: g.otpType(), Code: store.Code{MAC: g.bytes(), Expires: now.Add(g.minutes(10))}}
+			if g.IntN(2) == 0 {
+				c.PutCode.Send = g.id()
+			}
 		},
 		func() {
 			f := store.Factor{
@@ -134,7 +137,6 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 		func() {
 			c.Send = &store.Send{ID: g.id(), Expires: now.Add(g.minutes(60)), Most: 1 + g.IntN(3)}
 		},
-		func() { c.Unsend = g.id() },
 		func() { c.VoidCode = g.otpType() },
 		func() { c.RemoveFactor = &store.OldFactor{ID: g.id(), Type: g.otpType()} },
 		func() {

@@ -41,6 +41,12 @@ func send(id string, expires time.Duration, most int) *store.Send {
 	return &store.Send{ID: id, Expires: after(expires), Most: most}
 }
 
+func sent(id string, mac byte) *store.NewCode {
+	c := code("login", mac, after(5*time.Minute))
+	c.Send = id
+	return c
+}
+
 func addFactor(id string, f store.Factor, most int) *store.NewFactor {
 	return &store.NewFactor{ID: id, Factor: f, Most: most}
 }
@@ -195,7 +201,7 @@ func testRules(t *testing.T, s store.Storage) {
 		},
 		"a pending factor expires": {
 			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
-			store.Change{Now: after(24*time.Hour - time.Millisecond), Enrolment: enrol("s", 0)},
+			store.Change{Now: after(23 * time.Hour), Enrolment: enrol("s", 0)},
 			store.Change{Now: after(24 * time.Hour), ConfirmFactor: "f1"},
 			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
 			store.Change{Now: Start, ConfirmFactor: "f2"},
@@ -231,16 +237,21 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: Start, AddFactor: addFactor("f3", totp(Start, true), 1)},
 			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 1)},
 		},
+		"pending factors end with a revocation": {
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending("slot"), 0)},
+			store.Change{Now: Start, Revoke: after(time.Hour)},
+		},
 		"codes that are sent": {
 			store.Change{Now: Start, PutCode: code("login", 1, after(5*time.Minute))},
 			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
 			store.Change{Now: Start, Send: send("a", time.Hour, 2), VoidCode: "login"},
 			store.Change{Now: Start, Send: send("b", 2*time.Hour, 2)},
 			store.Change{Now: Start, Send: send("c", time.Hour, 2), VoidCode: "account"},
-			store.Change{Now: Start, Unsend: "no such"},
-			store.Change{Now: Start, Unsend: "a"},
-			store.Change{Now: Start, Send: send("c", time.Hour, 2)},
-			store.Change{Now: after(time.Hour - time.Millisecond), Send: send("d", 2*time.Hour, 2)},
+			store.Change{Now: Start, PutCode: sent("a", 1)},
+			store.Change{Now: Start, PutCode: sent("b", 2)},
+			store.Change{Now: Start, PutCode: sent("no such", 3)},
+			store.Change{Now: after(50 * time.Minute), Send: send("d", 2*time.Hour, 2)},
 			store.Change{Now: after(time.Hour), Send: send("d", 2*time.Hour, 2)},
 			store.Change{Now: after(time.Hour), Unlock: true},
 			store.Change{Now: after(time.Hour), Send: send("e", 2*time.Hour, 1)},

@@ -1,0 +1,122 @@
+package otp
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+const (
+	// EnrolmentAge is how old the elevation may be that managing factors takes.
+	EnrolmentAge = 10 * time.Minute
+	// pendingAge is how long a factor waits to be confirmed.
+	pendingAge = 24 * time.Hour
+)
+
+// The enrolment rule is [store.EnrolmentRule]: it is judged in the very step
+// that adds, confirms or removes a factor. Here is what goes into it.
+
+// enrolmentOpen refuses where users may not add factors.
+func (s *Service) enrolmentOpen(ctx context.Context, who Caller, t Type) error {
+	if s.config.Enrolment.Closed {
+		s.log(ctx, who, audit.Rejected, "enrolment_closed", t)
+		return ErrEnrolmentClosed
+	}
+	return nil
+}
+
+// enrolmentRule is what a caller has proved, for the factors of owner. Who
+// manages somebody else's has proved their own before (mayActFor).
+func (s *Service) enrolmentRule(who Caller, owner Subject, now time.Time) *store.EnrolmentRule {
+	if owner != who.Subject {
+		return nil
+	}
+	return &store.EnrolmentRule{
+		Session:   who.Session,
+		NotBefore: store.At(now).Add(-EnrolmentAge),
+		SignedIn:  s.signedIn(who, now),
+	}
+}
+
+// signedIn is when the caller signed in, zero if that is not recent enough for a
+// first factor.
+func (s *Service) signedIn(who Caller, now time.Time) store.Instant {
+	if !s.config.Enrolment.AnySignIn {
+		return who.recentSignIn(s.config.Enrolment.SignInAge, now)
+	}
+	for _, known := range []time.Time{who.AuthTime, who.IssuedAt} {
+		if !known.IsZero() {
+			return store.At(known)
+		}
+	}
+	return 1 // any token will do, but none for a subject who was ever revoked
+}
+
+// mayActFor asks a caller who manages somebody else's factors for what managing
+// their own would take; of a caller without factors, for any one-time password.
+// It looks at nothing of the owner's.
+func (s *Service) mayActFor(ctx context.Context, who Caller, owner Subject) error {
+	if owner == who.Subject {
+		return nil
+	}
+	r, err := s.vault.Load(ctx, who.Subject)
+	if err != nil {
+		return err
+	}
+	return s.hasProved(ctx, who, r)
+}
+
+// hasProved asks a record for a recent elevation of the caller's session.
+func (s *Service) hasProved(ctx context.Context, who Caller, r *store.Record) error {
+	now := store.At(s.now())
+	r.Prune(now)
+	types := provingTypes(r)
+	if len(types) == 0 {
+		types = Types()
+	}
+	e, found := r.Newest(who.Session, append(names(types), "recovery"))
+	if !found || e.At < now.Add(-EnrolmentAge) {
+		s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
+		return &EnrolmentError{types}
+	}
+	return nil
+}
+
+// provingTypes are those that the enrolment rule asks for; none if the subject
+// has no factor yet.
+func provingTypes(r *store.Record) []Type {
+	for _, t := range []Type{TOTP, DeviceTOTP} {
+		if r.HasConfirmedFactor(string(t)) {
+			return []Type{t}
+		}
+	}
+	return []Type{}
+}
+
+// removeFactor removes a factor of owner's.
+func (s *Service) removeFactor(ctx context.Context, who Caller, owner Subject, t Type, id string) error {
+	now := s.now()
+	outcome, err := s.vault.Apply(ctx, owner, store.Change{
+		Now:          store.At(now),
+		Enrolment:    s.enrolmentRule(who, owner, now),
+		RemoveFactor: &store.OldFactor{ID: id, Type: string(t)},
+	})
+	if err != nil {
+		return err
+	}
+	if outcome.Refused != "" {
+		return s.refusal(ctx, who, outcome, t)
+	}
+	s.logFactor(ctx, who, owner, audit.Removed, "", t)
+	return nil
+}
+
+// logFactor writes an audit line about a factor's owner.
+func (s *Service) logFactor(ctx context.Context, who Caller, owner Subject, event, reason string, t Type) {
+	if owner != who.Subject {
+		who.Subject, reason = owner, "by_another"
+	}
+	s.log(ctx, who, event, reason, t)
+}
