@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 10s
 
-.PHONY: test lint build check fuzz
+.PHONY: test lint build check fuzz generate
 
 test: ## everything, on a real redis-server and a running Caddy
 	.ci/setup
@@ -24,3 +24,6 @@ fuzz: ## each fuzz target for FUZZTIME
 	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
 		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}"; \
 	done
+
+generate: ## zitadel.pb.go, from zitadel.proto
+	go generate ./internal/zitadel/wire
