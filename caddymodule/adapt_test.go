@@ -119,9 +119,9 @@ func TestCaddyfileErrors(t *testing.T) {
 		arguments   = "wrong argument count"
 		twice       = "is given twice"
 		empty       = "empty"
-		inApp       = "of otp; known are: codes, credentials, header, issuer, key, limits, storage, totp"
+		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, storage, totp"
 		inIssuer    = "of issuer; known are: algorithms, audience, clock_skew, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
-		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers"
+		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers, zitadel"
 		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, issuers, max_age, pass_errors, report_only, scopes, strip_token, types, verify_url"
 		inOIDC      = "of oidc_auth; known are: audience, issuers, strip_token"
 		notDuration = "is not a duration"
@@ -138,14 +138,10 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"issuer with an empty block", app("issuer https://a.example {\n}"), "has no audience"},
 
 		// Options that this version does not have.
-		{"cors", app("cors https://spa.example.com"), `"cors" ` + inApp},
-		{"enrolment", app("enrolment closed"), `"enrolment" ` + inApp},
-		{"notifier", app("notifier smtp {\n}"), `"notifier" ` + inApp},
 		{"session", app("session {\nidle 1h\n}"), `"session" ` + inApp},
 		{"pages", app("pages {\ntitle Example\n}"), `"pages" ` + inApp},
 		{"client", issuer("client id secret"), `"client" ` + inIssuer},
 		{"forward_token", issuer("forward_token"), `"forward_token" ` + inIssuer},
-		{"zitadel", site("otp_server {\nzitadel\n}"), `"zitadel" ` + inServer},
 		{"subject of a gate", gate("subject {http.auth.user.id}"), `"subject" ` + inGate},
 		{"subject of the routes", site("otp_server {\nsubject {http.auth.user.id}\n}"), `"subject" ` + inServer},
 		{"mode sentinel", redis("mode sentinel"), `mode "sentinel" is unknown: this version knows single`},
@@ -163,15 +159,25 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"unknown in bbolt", app("storage bbolt a {\nmode 0600\n}"), "storage bbolt has none"},
 		{"unknown in credentials local", app("credentials local {\nhash bcrypt\n}"), "credentials local has none"},
 		{"unknown in credentials http", app("credentials http https://a.example {\ntimeout 1s\n}"), "of credentials http; known are: secret"},
+		{"unknown in enrolment self", app("enrolment self {\nauth_time 5m\n}"), "of enrolment self; known are: recent_sign_in"},
+		{"unknown in enrolment closed", app("enrolment closed {\nrecent_sign_in 5m\n}"), "enrolment closed has none"},
 		{"unknown in otp_server", site("otp_server {\nscopes a\n}"), `"scopes" ` + inServer},
 		{"unknown in oidc_auth", site("oidc_auth {\nmax_age 1m\n}"), `"max_age" ` + inOIDC},
 		{"unknown in step_up", gate("maxage 5m"), `"maxage" ` + inGate},
 		{"unknown storage", app("storage memcached"), "otp.storage.memcached"},
+		{"unknown notifier", app("notifier sms"), "otp.notifiers.sms"},
+		{"unknown enrolment", app("enrolment open"), `enrolment "open": choose self or closed`},
+		{"unknown enrolment with a block", app("enrolment open {\nrecent_sign_in 5m\n}"), `enrolment "open": choose self or closed`},
 		{"unknown credentials", app("credentials ldap"), "otp.credentials.ldap"},
 
 		{"storage twice", app("storage bbolt a\nstorage bbolt b"), twice},
 		{"credentials twice", app("credentials local\ncredentials local"), twice},
 		{"header twice", app("header X-A\nheader X-B"), twice},
+		{"cors twice", app("cors https://a.example\ncors https://b.example"), twice},
+		{"enrolment twice", app("enrolment self\nenrolment closed"), twice},
+		{"recent_sign_in twice", app("enrolment self {\nrecent_sign_in 1m\nrecent_sign_in 2m\n}"), twice},
+		{"notifier twice", app("notifier webhook https://a.example\nnotifier webhook https://b.example"), twice},
+		{"zitadel twice", site("otp_server {\nzitadel\nzitadel\n}"), twice},
 		{"codes twice", app("codes {\n}\ncodes {\n}"), twice},
 		{"limits twice", app("limits {\n}\nlimits {\n}"), twice},
 		{"audience twice", issuer("audience b"), twice},
@@ -189,6 +195,13 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"key without one", app("key"), arguments},
 		{"header without a name", app("header"), arguments},
 		{"two headers", app("header X-A X-B"), arguments},
+		{"cors without an origin", app("cors"), arguments},
+		{"enrolment without a mode", app("enrolment"), arguments},
+		{"two modes of enrolment", app("enrolment self closed"), arguments},
+		{"recent_sign_in without a duration", app("enrolment self {\nrecent_sign_in\n}"), arguments},
+		{"two durations of recent_sign_in", app("enrolment self {\nrecent_sign_in 1m 2m\n}"), arguments},
+		{"notifier without a name", app("notifier"), arguments},
+		{"argument of zitadel", site("otp_server {\nzitadel v2\n}"), arguments},
 		{"argument of codes", app("codes 6"), arguments},
 		{"argument of totp", app("totp 1"), arguments},
 		{"argument of limits", app("limits 5"), arguments},
@@ -217,6 +230,9 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"empty key", app(`key ""`), empty},
 		{"empty secret", app("credentials http https://a.example {\nsecret \"\"\n}"), empty},
 		{"empty introspection secret", issuer(`introspect id ""`), empty},
+		{"empty origin", app(`cors ""`), empty},
+		{"empty enrolment", app(`enrolment ""`), "choose self or closed"},
+		{"empty totp issuer", app("totp {\nissuer \"\"\n}"), empty},
 		{"empty password", redis(`password ""`), empty},
 		{"empty path", app(`storage bbolt ""`), empty},
 		{"empty scope", gate(`scopes a ""`), empty},
@@ -231,6 +247,16 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"cap zero", app("limits {\ncap 0\n}"), "not above zero"},
 		{"sends zero", app("limits {\nsends 0 1h\n}"), "above zero"},
 		{"sends for no time", app("limits {\nsends 5 0\n}"), notDuration},
+		{"more sends than are remembered", app("limits {\nsends 101 1h\n}"), "limits sends 101: choose 1 to 100 codes"},
+		{"sends within seconds", app("limits {\nsends 5 59s\n}"), "limits sends within 59s: choose 1m to 30d"},
+		{"sends within months", app("limits {\nsends 5 31d\n}"), "choose 1m to 30d"},
+		{"no recent_sign_in", app("enrolment self {\nrecent_sign_in 0\n}"), "write off where any token will do"},
+		{"negative recent_sign_in", app("enrolment self {\nrecent_sign_in -5m\n}"), "write off where any token will do"},
+		{"recent_sign_in without unit", app("enrolment self {\nrecent_sign_in 5\n}"), "is neither a duration such as 10m nor off"},
+		{"recent_sign_in under a second", app("enrolment self {\nrecent_sign_in 10ms\n}"), "choose 1s to 24h, or off"},
+		{"recent_sign_in over a day", app("enrolment self {\nrecent_sign_in 25h\n}"), "choose 1s to 24h, or off"},
+		{"origin with a path", app("cors https://a.example https://b.example/app"), `cors: "https://b.example/app" is not an origin`},
+		{"any origin", app("cors *"), `cors: "*" is not an origin`},
 		{"reveal maybe", app("limits {\nreveal maybe\n}"), "neither on nor off"},
 		{"unknown type", gate("types totp sms"), `unknown type "sms"`},
 	} {

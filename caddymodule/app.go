@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/cors"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 	"github.com/caddy-otp/caddy-otp/internal/upstream"
@@ -53,13 +54,24 @@ type App struct {
 	// How many wrong guesses are judged.
 	Limits *Limits `json:"limits,omitempty"`
 
+	// Who may add factors. Default: users themselves.
+	Enrolment *Enrolment `json:"enrolment,omitempty"`
+
 	// Who checks PINs and passwords. Default: `local`, hashes in the storage.
 	CredentialsRaw json.RawMessage `json:"credentials,omitempty" caddy:"namespace=otp.credentials inline_key=module"`
+
+	// Who sends login codes to their users. Default: nobody, and no login codes.
+	NotifierRaw json.RawMessage `json:"notifier,omitempty" caddy:"namespace=otp.notifiers inline_key=module"`
 
 	// The name of a header field in which a request to a gated route may carry
 	// an OTP itself. Caddy logs request headers: filter this one out.
 	// Default: none.
 	Header string `json:"header,omitempty"`
+
+	// The other origins whose scripts may call the OTP routes and the routes
+	// that are gated, as in `https://spa.example.com`: no path, no wildcard.
+	// Default: none.
+	CORS []string `json:"cors,omitempty"`
 
 	storage   Storage
 	service   *otp.Service
@@ -70,8 +82,12 @@ type App struct {
 
 	ctx        context.Context // ends with the configuration
 	issuerURLs []string
-	audiences  []string // of all issuers
+	audiences  []string        // of all issuers
+	trustEmail map[string]bool // by issuer
+	totpIssuer string          // empty: the site's host
 	managed    *upstream.Managed
+	cors       *cors.Policy // nil: none
+	pins       bool         // PINs and passwords are ours to show and to set
 	reveal     bool
 	// What the sites of this configuration have, for the warnings at the start.
 	gates, servers atomic.Int32
@@ -102,11 +118,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.managed = upstream.NewManaged(header)
+	origins, err := resolve.texts("cors", a.CORS)
+	if err != nil {
+		return err
+	}
+	if a.cors, err = cors.New(origins); err != nil {
+		return err
+	}
 	config, err := a.config()
 	if err != nil {
 		return err
 	}
-	a.warnWithoutEffect()
+	if a.totpIssuer, err = a.TOTP.issuer(resolve); err != nil {
+		return err
+	}
 	a.reveal = a.Limits != nil && a.Limits.Reveal
 
 	if a.storage, err = loadStorage(ctx, a); err != nil {
@@ -120,9 +145,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	_, a.pins = credentials.(otp.Hasher)
+	notifier, err := loadNotifier(ctx, a)
+	if err != nil {
+		return err
+	}
 	logger := slogger(a.logger, "otp")
 	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
-	a.service = otp.New(config, vault, ring, credentials, nil, time.Now, a.audit, logger)
+	a.service = otp.New(config, vault, ring, credentials, notifier, time.Now, a.audit, logger)
 	return nil
 }
 

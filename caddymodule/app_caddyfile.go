@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
+	"github.com/caddy-otp/caddy-otp/internal/cors"
 	"github.com/caddy-otp/caddy-otp/internal/seal"
 )
 
@@ -52,6 +53,12 @@ func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
 //			secret <secret>
 //		}
 //		header      <name>
+//		cors        <origin...>
+//		enrolment closed
+//		enrolment self {
+//			recent_sign_in <duration>|off
+//		}
+//		notifier    <name> ...
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the name
@@ -68,6 +75,9 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		"limits":      func() error { return a.parseLimits(d) },
 		"credentials": func() error { return parseGuest(d, "otp.credentials.", &a.CredentialsRaw) },
 		"header":      func() error { return parseText(d, &a.Header) },
+		"cors":        func() error { return a.parseCORS(d) },
+		"enrolment":   func() error { return a.parseEnrolment(d) },
+		"notifier":    func() error { return parseGuest(d, "otp.notifiers.", &a.NotifierRaw) },
 	})
 	if err != nil {
 		return nil, err
@@ -195,6 +205,53 @@ func (l *Limits) parseSends(d *caddyfile.Dispenser) error {
 		return d.Errf("%q is not a duration such as 1h", within)
 	}
 	l.Sends = &Sends{Codes: n, Within: caddy.Duration(duration)}
+	return nil
+}
+
+func (a *App) parseCORS(d *caddyfile.Dispenser) error {
+	if err := parseList(d, &a.CORS); err != nil {
+		return err
+	}
+	if _, err := cors.New(literals(a.CORS)); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (a *App) parseEnrolment(d *caddyfile.Dispenser) error {
+	a.Enrolment = new(Enrolment)
+	if !d.Args(&a.Enrolment.Mode) {
+		return d.ArgErr()
+	}
+	var known options
+	switch a.Enrolment.Mode {
+	case enrolmentSelf:
+		known = options{"recent_sign_in": func() error { return a.Enrolment.parseRecentSignIn(d) }}
+	case enrolmentClosed: // has none
+	default:
+		return d.Errf("enrolment %q: choose self or closed", a.Enrolment.Mode)
+	}
+	return a.parseValues(d, "enrolment "+a.Enrolment.Mode, known)
+}
+
+func (e *Enrolment) parseRecentSignIn(d *caddyfile.Dispenser) error {
+	e.RecentSignIn = new(caddy.Duration)
+	name := d.Val()
+	var text string
+	if err := parseText(d, &text); err != nil {
+		return err
+	}
+	if text == "off" {
+		return nil
+	}
+	duration, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s: %q is neither a duration such as 10m nor off", name, text)
+	}
+	if duration <= 0 {
+		return d.Errf("%s: the duration must be above zero: write off where any token will do", name)
+	}
+	*e.RecentSignIn = caddy.Duration(duration)
 	return nil
 }
 

@@ -167,7 +167,7 @@ func TestEndToEndReload(t *testing.T) {
 		}
 		broken := map[string]string{
 			"no Caddyfile":     "{",
-			"unknown option":   strings.Replace(n.caddyfile, "header X-OTP", "header X-OTP\nnotifier smtp {\n}", 1),
+			"unknown option":   strings.Replace(n.caddyfile, "header X-OTP", "header X-OTP\nnotifiers smtp {\n}", 1),
 			"bad limit":        strings.Replace(n.caddyfile, "attempts 1000", "attempts 2000", 1),
 			"missing secret":   strings.Replace(n.caddyfile, "header X-OTP", "header X-OTP\ncredentials http https://a.example {\nsecret {env.OTP_TEST_UNSET}\n}", 1),
 			"missing key file": strings.Replace(n.caddyfile, "header X-OTP", "header X-OTP\nkey {file./nowhere}", 1),

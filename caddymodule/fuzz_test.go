@@ -13,8 +13,10 @@ func FuzzCaddyfile(f *testing.F) {
 		"otp {\n issuer http://localhost {\n audience a\n }\n storage redis {\n address a:1\n tls {\n ca /x\n }\n db 1\n timeout 1s\n }\n}",
 		"otp {\n storage bbolt /x\n credentials http https://a {\n secret s\n }\n codes {\n digits 6\n }\n totp {\n skew 2\n }\n limits {\n sends 5 1h\n reveal on\n }\n}",
 		"step_up {\n max_age 0\n types totp\n scopes a\n accept_amr otp\n pass_errors\n}",
-		"otp_server {\n enforce_scopes\n issuers https://a\n}",
+		"otp_server {\n zitadel\n enforce_scopes\n issuers https://a\n}",
 		"oidc_auth {\n audience a\n strip_token\n}",
+		"otp {\n issuer http://localhost {\n audience a\n }\n cors https://a http://b:1\n enrolment self {\n recent_sign_in off\n }\n notifier smtp {\n address a:25\n }\n}",
+		"otp {\n issuer http://localhost {\n audience a\n }\n enrolment closed\n}",
 		"otp", "otp {", "otp { }", "step_up x", "\"\" {\n}",
 	} {
 		f.Add(seed)

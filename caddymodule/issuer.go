@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"net/mail"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ type Client struct {
 // provisionTokens makes the verifier of the configured issuers.
 func (a *App) provisionTokens(resolve resolver) error {
 	var issuers []*token.Issuer
+	a.trustEmail = make(map[string]bool)
 	for _, configured := range a.Issuers {
 		issuer, err := configured.resolve(resolve)
 		if err != nil {
@@ -71,9 +73,6 @@ func (a *App) provisionTokens(resolve resolver) error {
 		if err := issuer.Validate(); err != nil {
 			return err
 		}
-		if configured.TrustEmail {
-			a.logger.Warn("trust_email has no effect yet: this version mails no codes")
-		}
 		provider, err := acquireProvider(issuer.URL, issuer.JWKS)
 		if err != nil {
 			return err
@@ -83,10 +82,27 @@ func (a *App) provisionTokens(resolve resolver) error {
 		issuers = append(issuers, issuer)
 		a.issuerURLs = append(a.issuerURLs, issuer.URL)
 		a.audiences = append(a.audiences, issuer.Audience...)
+		a.trustEmail[issuer.URL] = configured.TrustEmail
 	}
 	var err error
 	a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp"))
 	return err
+}
+
+// mailAddress is where codes for a user are mailed: the claim `email`, if the
+// issuer says that the address is the user's, or says nothing about it and is
+// trusted with that. Empty: nowhere.
+func (a *App) mailAddress(id *token.Identity) string {
+	verified := id.EmailVerified != nil && *id.EmailVerified
+	if _, said := id.Claims["email_verified"]; !said {
+		verified = a.trustEmail[id.Issuer]
+	}
+	// The bare address, as it goes into a message's header.
+	address, err := mail.ParseAddress(id.Email)
+	if !verified || err != nil || address.Address != id.Email {
+		return ""
+	}
+	return address.Address
 }
 
 // validate checks what can be checked before placeholders are resolved.

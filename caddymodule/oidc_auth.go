@@ -54,12 +54,17 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := o.app.enter(r)
-	if unsafeEarly(r) {
+	early := unsafeEarly(r)
+	if o.app.crossOrigin(w, r, early) {
+		return nil
+	}
+	if early {
 		o.app.auditRefusal(r, p, stepup.TooEarly)
 		return refuse(w, r, jsonapi.ErrTooEarly, false)
 	}
 	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
-		return refuse(w, r, o.app.refuseToken(w, r, p, err), false)
+		o.app.logRefusal(r, p, err)
+		return refuse(w, r, token.Refuse(w.Header(), err), false)
 	}
 	if o.StripToken {
 		p.strip(r)
@@ -112,11 +117,11 @@ func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (cad
 	}
 	id, err := o.app.admit(r, p, &o.Restriction)
 	if err != nil {
+		token.Refuse(w.Header(), err)
 		if errors.Is(err, token.ErrMissing) { // another provider may know who it is
-			token.Refuse(w.Header(), err)
 			return caddyauth.User{}, false, nil
 		}
-		o.app.refuseToken(w, r, p, err)
+		o.app.logRefusal(r, p, err)
 		if tokenReason(err) == stepup.ProviderUnavailable {
 			return caddyauth.User{}, false, err
 		}

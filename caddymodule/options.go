@@ -1,8 +1,11 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -21,7 +24,8 @@ type Codes struct {
 
 // TOTP configures one-time passwords of authenticator apps and devices (RFC 6238).
 type TOTP struct {
-	// The name that authenticator apps show. Default: the site's host.
+	// The name that authenticator apps show, without colons. Default: the
+	// site's host.
 	Issuer string `json:"issuer,omitempty"`
 
 	// How many time steps of 30 seconds are accepted each way: 0 to 2.
@@ -60,11 +64,28 @@ type Limits struct {
 
 // Sends limits mailed codes.
 type Sends struct {
-	// How many codes.
+	// How many codes: 1 to 100. Default: 5.
 	Codes int `json:"codes,omitempty"`
-	// In which time.
+	// In which time, as a sliding window: 1m to 30d. Default: 1h.
 	Within caddy.Duration `json:"within,omitempty"`
 }
+
+// Enrolment configures who may add factors.
+type Enrolment struct {
+	// `self`: users themselves; `closed`: nobody, by no entrance.
+	// Default: `self`.
+	Mode string `json:"mode,omitempty"`
+
+	// How old the sign-in may be by which a user adds a first factor: the
+	// token's `auth_time`, at most 24h ago. 0: any token will do. (Once there is
+	// a factor, it takes a recent proof of that one.) Default: 10m.
+	RecentSignIn *caddy.Duration `json:"recent_sign_in,omitempty"`
+}
+
+const (
+	enrolmentSelf   = "self"
+	enrolmentClosed = "closed"
+)
 
 const (
 	maxLifetime = 10 * time.Minute // NIST SP 800-63B, section 3.1.3.2
@@ -72,6 +93,10 @@ const (
 	maxLock     = 24 * time.Hour
 	pinLock     = time.Hour
 	pinCap      = 20
+	maxSignIn   = 24 * time.Hour
+	maxSends    = 100 // each is remembered
+	minWithin   = time.Minute
+	maxWithin   = 30 * 24 * time.Hour
 )
 
 // config returns the defaults, overridden by what is configured. An error names
@@ -90,11 +115,16 @@ func (a *App) config() (otp.Config, error) {
 		override(&devices, t.Devices)
 	}
 	limits := Limits{Attempts: 5, Lock: caddy.Duration(15 * time.Minute), Cap: 100, PINAttempts: 5}
+	sends := Sends{Codes: 5, Within: caddy.Duration(time.Hour)}
 	if l := a.Limits; l != nil {
 		override(&limits.Attempts, l.Attempts)
 		override(&limits.Lock, l.Lock)
 		override(&limits.Cap, l.Cap)
 		override(&limits.PINAttempts, l.PINAttempts)
+		if l.Sends != nil {
+			override(&sends.Codes, l.Sends.Codes)
+			override(&sends.Within, l.Sends.Within)
+		}
 	}
 
 	switch {
@@ -114,6 +144,14 @@ func (a *App) config() (otp.Config, error) {
 		return otp.Config{}, fmt.Errorf("limits cap %d: choose at least as many as attempts, %d", limits.Cap, limits.Attempts)
 	case limits.PINAttempts < 1 || limits.PINAttempts > pinCap:
 		return otp.Config{}, fmt.Errorf("limits pin_attempts %d: choose 1 to %d", limits.PINAttempts, pinCap)
+	case sends.Codes < 1 || sends.Codes > maxSends:
+		return otp.Config{}, fmt.Errorf("limits sends %d: choose 1 to %d codes", sends.Codes, maxSends)
+	case time.Duration(sends.Within) < minWithin || time.Duration(sends.Within) > maxWithin:
+		return otp.Config{}, fmt.Errorf("limits sends within %s: choose 1m to 30d", time.Duration(sends.Within))
+	}
+	enrolment, err := a.Enrolment.config()
+	if err != nil {
+		return otp.Config{}, err
 	}
 	lock := time.Duration(limits.Lock)
 	return otp.Config{
@@ -121,19 +159,55 @@ func (a *App) config() (otp.Config, error) {
 		Lifetime:         time.Duration(codes.Lifetime),
 		Skew:             skew,
 		Devices:          devices,
+		Enrolment:        enrolment,
+		Sends:            otp.SendLimit{Codes: sends.Codes, Within: time.Duration(sends.Within)},
 		Limits:           store.NewLimits(limits.Attempts, lock, max(lock, maxLock), limits.Cap),
 		CredentialLimits: store.NewLimits(limits.PINAttempts, pinLock, maxLock, pinCap),
 	}, nil
 }
 
-// warnWithoutEffect names the options that nothing in this build uses.
-func (a *App) warnWithoutEffect() {
-	if a.TOTP != nil && a.TOTP.Issuer != "" {
-		a.logger.Warn("totp issuer has no effect yet: nothing in this version shows an authenticator app's name")
+func (e *Enrolment) config() (otp.Enrolment, error) {
+	c := otp.Enrolment{SignInAge: 10 * time.Minute}
+	if e == nil {
+		return c, nil
 	}
-	if a.Limits != nil && a.Limits.Sends != nil {
-		a.logger.Warn("limits sends has no effect yet: this version mails no codes")
+	switch e.Mode {
+	case "", enrolmentSelf:
+	case enrolmentClosed:
+		c.Closed = true
+	default:
+		return c, fmt.Errorf("enrolment %q: choose self or closed", e.Mode)
 	}
+	if e.RecentSignIn == nil {
+		return c, nil
+	}
+	age := time.Duration(*e.RecentSignIn)
+	switch {
+	case c.Closed:
+		return c, errors.New("enrolment closed: recent_sign_in has no meaning: remove it")
+	case age == 0:
+		c.AnySignIn = true
+	case age < time.Second || age > maxSignIn:
+		return c, fmt.Errorf("enrolment recent_sign_in %s: choose 1s to 24h, or off", age)
+	}
+	c.SignInAge = age
+	return c, nil
+}
+
+// issuer resolves the name that authenticator apps show.
+func (t *TOTP) issuer(r resolver) (string, error) {
+	if t == nil || t.Issuer == "" {
+		return "", nil
+	}
+	name, err := r.text("totp issuer", t.Issuer)
+	if err != nil {
+		return "", err
+	}
+	// Apps read the issuer up to the colon before the account.
+	if strings.TrimSpace(name) == "" || strings.ContainsFunc(name, func(c rune) bool { return c == ':' || unicode.IsControl(c) }) {
+		return "", fmt.Errorf("totp issuer %q: choose a name without colons and control characters", name)
+	}
+	return name, nil
 }
 
 // override puts what is configured in the place of a default.

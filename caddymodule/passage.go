@@ -51,6 +51,18 @@ func (a *App) enter(r *http.Request) *passage {
 	return p
 }
 
+// crossOrigin answers a preflight of an origin that may call, which carries no
+// token and changes nothing; it tells whether it has. The answer to any other
+// request, whoever gives it, it prepares for scripts of such an origin. What came
+// as early data, and must not, is early.
+func (a *App) crossOrigin(w http.ResponseWriter, r *http.Request, early bool) (answered bool) {
+	if !early && a.cors.Preflight(w, r) {
+		return true
+	}
+	a.cors.Annotate(w, r)
+	return false
+}
+
 // leave ends it for a request that goes on: the app is told what our handlers
 // found out, this one and those before it.
 func (p *passage) leave(r *http.Request) {
@@ -155,6 +167,7 @@ func caller(ctx context.Context, id *token.Identity) otp.Caller {
 		Subject:  otp.Subject{Issuer: id.Issuer, ID: id.Subject},
 		Session:  id.Session,
 		AuthTime: id.AuthTime,
+		IssuedAt: id.IssuedAt,
 		Leeway:   id.Leeway,
 		ClientIP: clientIP(ctx),
 	}

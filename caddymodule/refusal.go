@@ -46,11 +46,10 @@ func tokenReason(err error) stepup.Reason {
 	}
 }
 
-// refuseToken logs a request whose token failed with err, and returns the answer.
-func (a *App) refuseToken(w http.ResponseWriter, r *http.Request, p *passage, err error) *jsonapi.Error {
+// logRefusal logs a request that is refused because its token failed with err.
+func (a *App) logRefusal(r *http.Request, p *passage, err error) {
 	a.logToken(r, err)
 	a.auditRefusal(r, p, tokenReason(err))
-	return token.Refuse(w.Header(), err)
 }
 
 // logToken says, at level DEBUG, why a token failed. It has nothing of the token.

@@ -134,8 +134,8 @@ func TestEndToEndMethods(t *testing.T) {
 
 	// What is not listed goes on.
 	for _, path := range []string{
-		"/", "/user", "/user/", "/user/otp/", "/user/otp/verify/", "/user/otp/sendmail", "/user/OTP", "/user/pin",
-		"/user/password", "/user/devices", "/user/devices/totp/", "/user/devices/totp/a/b", "/user/devices/totp/{id}/",
+		"/", "/user", "/user/", "/user/otp/", "/user/otp/verify/", "/user/otp/sendmail/", "/user/OTP", "/user/pin/",
+		"/user/password/reset", "/user/pins", "/user/devices", "/user/devices/totp/", "/user/devices/totp/a/b", "/user/devices/totp/{id}/",
 		"/v2/users/1/totp", "/.otp/", "/2025-1/user/otp",
 	} {
 		if a := send(t, "POST", n.site+path, "{}"); !a.passed() || a.Status != 200 {

@@ -150,6 +150,9 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 // ServeHTTP lets the request pass, or challenges it.
 func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := s.app.enter(r)
+	if !s.ReportOnly && s.app.crossOrigin(w, r, s.tooEarly(r, p)) {
+		return nil
+	}
 	d, tokenErr := s.decide(r, p)
 	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
 	if !d.Passes() {

@@ -41,6 +41,7 @@ func TestLoadRefusals(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
 	t.Setenv("OTP_TEST_EMPTY", "")
+	t.Setenv("OTP_TEST_ORIGIN", "https://*.example.com")
 	key := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	short := filepath.Join(dir, "short")
 	write(t, short, base64.StdEncoding.EncodeToString(make([]byte, 16)))
@@ -85,6 +86,13 @@ func TestLoadRefusals(t *testing.T) {
 		{"totp devices", app("totp {\ndevices 1000\n}"), []string{"totp devices"}},
 		{"cap below attempts", app("limits {\nattempts 5\ncap 4\n}"), []string{"limits cap", "attempts"}},
 		{"pin_attempts above their cap", app("limits {\npin_attempts 21\n}"), []string{"limits pin_attempts", "20"}},
+		{"sends", app("limits {\nsends 1000 1h\n}"), []string{"limits sends", "1 to 100"}},
+		{"recent_sign_in", app("enrolment self {\nrecent_sign_in 2d\n}"), []string{"enrolment recent_sign_in", "24h", "off"}},
+		{"recent_sign_in of none", app("enrolment self {\nrecent_sign_in 0\n}"), []string{"recent_sign_in", "off"}},
+		{"enrolment of another mode", app("enrolment invite"), []string{"enrolment", "self or closed"}},
+		{"cors with a path", app("cors https://spa.example.com/"), []string{"cors", "https://spa.example.com/", "host and port alone"}},
+		{"cors of a variable with a wildcard", app("cors {env.OTP_TEST_ORIGIN}"), []string{"cors", "https://*.example.com", "each origin in full"}},
+		{"totp issuer with a colon", app("totp {\nissuer \"Example: Shop\"\n}"), []string{"totp issuer", "colons"}},
 		{"header that is none", app(`header "X OTP"`), []string{"header", "X OTP"}},
 		{"header with a meaning", app("header authorization"), []string{"header", "X-OTP"}},
 		{"header with a meaning, spelt otherwise", app("header Early_Data"), []string{"header", "X-OTP"}},
@@ -109,6 +117,9 @@ func TestLoadRefusals(t *testing.T) {
 		{"unset variable as audience", issuers("issuer https://id.example.com {\naudience {env.OTP_TEST_UNSET}\n}", "", "otp_server"), []string{"audience", "no value"}},
 		{"unset variable as issuer", issuers("issuer {env.OTP_TEST_UNSET} {\naudience a\n}", "", "otp_server"), []string{"issuer", "no value"}},
 		{"unset variable as header", app("header {env.OTP_TEST_UNSET}"), []string{"header", "no value"}},
+		{"unset variable as origin", app("cors {env.OTP_TEST_UNSET}"), []string{"cors", "no value"}},
+		{"empty variable as origin", app("cors {env.OTP_TEST_EMPTY}"), []string{"cors"}},
+		{"unset variable as totp issuer", app("totp {\nissuer {env.OTP_TEST_UNSET}\n}"), []string{"totp issuer", "no value"}},
 		{"credentials over http", app("credentials http http://accounts.example.com/check"), []string{"credentials http", "https", "loopback"}},
 
 		{"otp_server without otp", ":80 {\notp_server\n}\n", []string{"otp_server", "`otp` block in the global options"}},
@@ -140,15 +151,22 @@ func TestLoadRefusals(t *testing.T) {
 // The same in JSON, which the Caddyfile cannot express.
 func TestLoadRefusalsOfJSON(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	const sound = `{"issuer":[{"url":"https://id.example.com","audience":["a"]}],`
 	for _, test := range []struct{ name, app, want string }{
 		{"no issuer", `{}`, "no issuer"},
 		{"issuer without audience", `{"issuer":[{"url":"https://id.example.com"}]}`, "audience"},
 		{"issuer without address", `{"issuer":[{"audience":["a"]}]}`, "issuer"},
 		{"unknown option", `{"isuer":[]}`, "isuer"},
 		{"unknown option of an issuer", `{"issuer":[{"url":"https://id.example.com","audience":["a"],"client":{}}]}`, "client"},
-		{"sentinel", `{"issuer":[{"url":"https://id.example.com","audience":["a"]}],"storage":{"module":"redis","mode":"sentinel","address":["a:1"]}}`, `mode "sentinel" is unknown`},
-		{"empty key", `{"issuer":[{"url":"https://id.example.com","audience":["a"]}],"key":[""]}`, "key"},
-		{"unknown storage", `{"issuer":[{"url":"https://id.example.com","audience":["a"]}],"storage":{"module":"memcached"}}`, "memcached"},
+		{"sentinel", sound + `"storage":{"module":"redis","mode":"sentinel","address":["a:1"]}}`, `mode "sentinel" is unknown`},
+		{"empty key", sound + `"key":[""]}`, "key"},
+		{"enrolment of another mode", sound + `"enrolment":{"mode":"open"}}`, "choose self or closed"},
+		{"closed enrolment with a sign-in", sound + `"enrolment":{"mode":"closed","recent_sign_in":"5m"}}`, "remove it"},
+		{"negative recent_sign_in", sound + `"enrolment":{"recent_sign_in":-1}}`, "1s to 24h"},
+		{"origin", sound + `"cors":["null"]}`, "cors"},
+		{"no sends", sound + `"limits":{"sends":{"codes":-1}}}`, "limits sends"},
+		{"unknown notifier", sound + `"notifier":{"module":"sms"}}`, "sms"},
+		{"unknown storage", sound + `"storage":{"module":"memcached"}}`, "memcached"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := validateJSON(t, []byte(`{"apps":{"otp":`+test.app+`}}`))
@@ -166,6 +184,7 @@ func TestLoadAccepts(t *testing.T) {
 	key := filepath.Join(dir, "key")
 	write(t, key, base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n")
 	t.Setenv("OTP_TEST_ISSUER", "https://id.example.com")
+	t.Setenv("OTP_TEST_ISSUER_NAME", "Bücher & more")
 	t.Setenv("OTP_TEST_SECRET", "p{a}ss")
 	err := validate(t, `{
 	otp {
@@ -185,7 +204,15 @@ func TestLoadAccepts(t *testing.T) {
 		}
 		totp {
 			skew 2
+			issuer {env.OTP_TEST_ISSUER_NAME}
 		}
+		limits {
+			sends 100 30d
+		}
+		enrolment self {
+			recent_sign_in 24h
+		}
+		cors {env.OTP_TEST_ISSUER} http://localhost:5173
 		storage redis {
 			address 127.0.0.1:1
 			password {env.OTP_TEST_SECRET}
@@ -196,7 +223,9 @@ func TestLoadAccepts(t *testing.T) {
 	}
 }
 http://127.0.0.1:1 {
-	otp_server
+	otp_server {
+		zitadel
+	}
 	step_up /admin* {
 		max_age 1s
 		issuers https://id.example.com

@@ -1,7 +1,8 @@
 // Package guest names what other modules may implement to extend caddy-otp: a
-// storage, in the namespace otp.storage, and a check of PINs and passwords, in
-// the namespace otp.credentials. It imports nothing of Caddy, and what it names
-// has no other home that can be imported.
+// storage, in the namespace otp.storage, a check of PINs and passwords, in the
+// namespace otp.credentials, and a sender of login codes, in the namespace
+// otp.notifiers. It imports nothing of Caddy, and what it names has no other
+// home that can be imported.
 package guest
 
 import (
@@ -25,22 +26,31 @@ type Credentials interface {
 	Credentials() (otp.Credentials, error)
 }
 
+// Notifier is what modules in the namespace otp.notifiers implement.
+type Notifier interface {
+	// Notifier returns what sends codes to their users. It is called once, after
+	// the module was provisioned, and must not dial anything yet.
+	Notifier() (otp.Notifier, error)
+}
+
 // What the interfaces speak of, for implementations outside of this module.
 type (
-	Store      = store.Storage
-	Watcher    = store.Watcher
-	Listener   = store.Listener
-	Canary     = store.Canary
-	Key        = store.Key
-	Record     = store.Record
-	Attempt    = store.Attempt
-	Payment    = store.Payment
-	Change     = store.Change
-	Outcome    = store.Outcome
-	Checker    = otp.Credentials
-	Hasher     = otp.Hasher
-	Credential = otp.Credential
-	Subject    = otp.Subject
+	Store        = store.Storage
+	Watcher      = store.Watcher
+	Listener     = store.Listener
+	Canary       = store.Canary
+	Key          = store.Key
+	Record       = store.Record
+	Attempt      = store.Attempt
+	Payment      = store.Payment
+	Change       = store.Change
+	Outcome      = store.Outcome
+	Checker      = otp.Credentials
+	Hasher       = otp.Hasher
+	Credential   = otp.Credential
+	Subject      = otp.Subject
+	Sender       = otp.Notifier
+	Notification = otp.Notification
 )
 
 // What a storage answers with.

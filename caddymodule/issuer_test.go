@@ -1,0 +1,52 @@
+package caddymodule
+
+import (
+	"testing"
+
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// Codes are mailed to addresses that are the user's.
+func TestMailAddress(t *testing.T) {
+	const (
+		strict  = "https://strict.example"
+		trusted = "https://trusted.example"
+		address = "ada@example.com"
+	)
+	a := &App{trustEmail: map[string]bool{strict: false, trusted: true}}
+	yes, no := true, false
+	verified := func(claim any, flag *bool) *token.Identity {
+		return &token.Identity{Email: address, EmailVerified: flag, Claims: map[string]any{"email": address, "email_verified": claim}}
+	}
+	unsaid := &token.Identity{Email: address, Claims: map[string]any{"email": address}}
+	for _, test := range []struct {
+		name            string
+		id              *token.Identity
+		strict, trusted string
+	}{
+		{"verified", verified(true, &yes), address, address},
+		{"not verified", verified(false, &no), "", ""},
+		{"not said", unsaid, "", address},
+		{"said in a text", verified("true", nil), "", ""},
+		{"denied in a text", verified("false", nil), "", ""},
+		{"null", verified(nil, nil), "", ""},
+	} {
+		for issuer, want := range map[string]string{strict: test.strict, trusted: test.trusted, "https://other.example": test.strict} {
+			id := *test.id
+			id.Issuer = issuer
+			if got := a.mailAddress(&id); got != want {
+				t.Errorf("%s by %s: %q, want %q", test.name, issuer, got, want)
+			}
+		}
+	}
+	for _, email := range []string{
+		"", "ada", "@example.com", "Ada <ada@example.com>", "<ada@example.com>", "ada@example.com, eve@example.com",
+		" ada@example.com", "ada@example.com ", "ada@example.com (Ada)", "ada@example.com\r\nBcc: eve@example.com", `"a b"@example.com`,
+	} {
+		id := verified(true, &yes)
+		id.Email = email
+		if got := a.mailAddress(id); got != "" {
+			t.Errorf("%q is mailed to as %q", email, got)
+		}
+	}
+}
