@@ -91,7 +91,7 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 		text := read(t, "../"+name)
 		for _, module := range []any{
 			caddymodule.App{}, caddymodule.Server{}, caddymodule.OIDCAuth{}, caddymodule.StepUp{},
-			caddymodule.RedisStorage{}, caddymodule.RemoteCredentials{},
+			caddymodule.RedisStorage{}, caddymodule.RemoteCredentials{}, caddymodule.SMTPNotifier{}, caddymodule.WebhookNotifier{},
 		} {
 			for _, option := range options(reflect.TypeOf(module)) {
 				if !regexp.MustCompile(`\b` + option + `\b`).MatchString(text) {
@@ -167,6 +167,7 @@ func load(t *testing.T, text string) {
 	for _, variable := range regexp.MustCompile(`\{env\.(\w+)\}`).FindAllStringSubmatch(text, -1) {
 		t.Setenv(variable[1], "a secret")
 	}
+	text = strings.ReplaceAll(text, "/etc/caddy/mail", t.TempDir())
 	text = regexp.MustCompile(`(?:/run/secrets|/var/lib/caddy|/var/log/caddy|/etc/ssl)/[\w.-]+`).ReplaceAllStringFunc(text, func(path string) string {
 		moved := filepath.Join(dir, path)
 		if strings.Contains(text, "{file."+path+"}") {

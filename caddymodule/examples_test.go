@@ -1,0 +1,96 @@
+package caddymodule_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// runExample runs the Caddyfile of an example, with these values for its
+// variables in the place of the defaults.
+func runExample(t *testing.T, name string, variables map[string]string) *node {
+	t.Helper()
+	text, err := os.ReadFile("../examples/" + name + "/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make(map[string]bool)
+	caddyfile := regexp.MustCompile(`\{\$(\w+):[^}]*\}`).ReplaceAllStringFunc(string(text), func(v string) string {
+		name := v[2:strings.Index(v, ":")]
+		used[name] = true
+		return variables[name]
+	})
+	for name := range variables {
+		if !used[name] {
+			t.Errorf("the example has no variable %s", name)
+		}
+	}
+	// Beside other Caddys on this machine.
+	caddyfile = strings.Replace(caddyfile, "\n{\n", "\n{\n\tadmin $ADMIN\n\tpersist_config off\n", 1)
+	return newNode(t, caddyfile).start()
+}
+
+func TestEndToEndExampleZitadel(t *testing.T) {
+	t.Parallel()
+	n := runExample(t, "zitadel", map[string]string{
+		"ZITADEL_ISSUER": provider().Issuer(), "ZITADEL_AUDIENCE": audience, "ZITADEL_SITE": "http://$SITE",
+		"ZITADEL_UPSTREAM": strings.Replace(userService(t).URL, "http:", "h2c:", 1),
+	})
+	u := n.user(t)
+	const gated = "/zitadel.admin.v1.AdminService/ListOrgs"
+	u.post(gated, "{}").want(t, 401, "otp-required")
+
+	a := u.post("/v2/users/"+u.name+"/totp", "")
+	a.want(t, 200, "")
+	if uri := a.member(t, "uri"); !strings.HasPrefix(uri, "otpauth://totp/Example:") {
+		t.Errorf("uri: %s", uri)
+	}
+	code := codeAt(t, a.member(t, "secret"), 0)
+	u.post("/v2/users/"+u.name+"/totp/verify", `{"code":"`+code+`"}`).want(t, 200, "")
+	if !u.post(gated, "{}").passed() {
+		t.Error("the gate is shut")
+	}
+	for _, path := range []string{"/v2/users/" + u.name, "/v2/users/" + u.name + "/otp_sms", "/management/v1/orgs/me"} {
+		if got := u.get(path).app(t).Path; got != path {
+			t.Errorf("%s went on as %s", path, got)
+		}
+	}
+}
+
+func TestEndToEndExamplePACE(t *testing.T) {
+	t.Parallel()
+	mail := newMailServer(t)
+	n := runExample(t, "pace", map[string]string{
+		"PACE_ISSUER": provider().Issuer(), "PACE_AUDIENCE": audience, "PACE_SITE": "http://$SITE",
+		"PACE_UPSTREAM": strings.TrimPrefix(echo().URL, "http://"), "PACE_MAIL": mail.address,
+	})
+	u := n.withPIN(t)
+	as := func(scope string) string { return "Authorization: Bearer " + u.token(scopes(scope)) }
+	send := func(method, path, body, scope string) *answer {
+		return send(t, method, n.site+path, body, as(scope), "Content-Type: application/json")
+	}
+	send("POST", "/pay/transactions", "{}", "pay").want(t, 401, "otp-required")
+	if verify := send("POST", "/pay/transactions", "{}", "pay").error().Meta["verify"]; verify != "/user/2025-1/user/otp/verify" {
+		t.Errorf("verify at %s", verify)
+	}
+	send("POST", "/user/2025-1/user/otp", `{"pin":"`+pin+`"}`, "user:otp:verify").want(t, 403, "insufficient-scope")
+	a := send("POST", "/user/2025-1/user/otp", `{"pin":"`+pin+`"}`, "user:otp:create").want(t, 201, "")
+	send("POST", "/user/2024-2/user/otp/verify", `{"otp":"`+a.member(t, "otp")+`"}`, "user:otp:verify").want(t, 204, "")
+	if !send("POST", "/pay/transactions", "{}", "pay").passed() {
+		t.Error("the gate is shut")
+	}
+	send("POST", "/user/2025-1/user/otp/sendmail", "", "user:otp:create").want(t, 204, "")
+	code := mail.code(t, u.name+"@example.com")
+	send("POST", "/user/2025-1/user/otp/verify", `{"otp":"`+code+`","types":["login"]}`, "user:otp:verify").want(t, 204, "")
+
+	// All else goes on, as it came.
+	for _, path := range []string{"/user/2025-1/user", "/user/2025-1/user/otps", "/user/2025-1/sessions/1", "/user/otp", "/user/2025/user/otp", "/poi/2025-1/gas-stations"} {
+		if got := send("POST", path, "{}", "x").app(t).Path; got != path {
+			t.Errorf("%s went on as %s", path, got)
+		}
+	}
+	if got := send("GET", "/user/2025-1/user?x=a%20b", "", "x").app(t).Path; got != "/user/2025-1/user" {
+		t.Errorf("went on as %s", got)
+	}
+}
