@@ -84,6 +84,14 @@ func TestEndToEndExamplePACE(t *testing.T) {
 	code := mail.code(t, u.name+"@example.com")
 	send("POST", "/user/2025-1/user/otp/verify", `{"otp":"`+code+`","types":["login"]}`, "user:otp:verify").want(t, 204, "")
 
+	// What is named as the place to verify has the version of the request.
+	const devices = "/user/2023-1/user/devices/totp"
+	a = send("POST", devices, `{"data":{"type":"deviceTOTP","attributes":{"pin":"`+pin+`"}}}`, "user:device-totps:create").want(t, 201, "")
+	a = send("DELETE", devices+"/"+a.member(t, "id"), "", "user:device-totps:create").want(t, 401, "otp-required")
+	if verify := a.error().Meta["verify"]; verify != "/user/2023-1/user/otp/verify" {
+		t.Errorf("verify at %s", verify)
+	}
+
 	// All else goes on, as it came.
 	for _, path := range []string{"/user/2025-1/user", "/user/2025-1/user/otps", "/user/2025-1/sessions/1", "/user/otp", "/user/2025/user/otp", "/poi/2025-1/gas-stations"} {
 		if got := send("POST", path, "{}", "x").app(t).Path; got != path {

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -64,6 +65,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 		Authenticate:  s.authenticatePACE,
 		Refused:       s.refused,
 		Address:       s.app.mailAddress,
+		Prefix:        prefix,
 		PINs:          s.app.pins,
 		EnforceScopes: s.EnforceScopes,
 		Reveal:        s.app.reveal,
@@ -132,6 +134,19 @@ func (s *Server) authenticateZitadel(w http.ResponseWriter, r *http.Request) (*t
 		token.Refuse(w.Header(), err)
 	}
 	return id, who, err
+}
+
+// prefix is what `handle_path` and the like have taken off a request's path.
+func prefix(r *http.Request) string {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok {
+		return ""
+	}
+	prefix, found := strings.CutSuffix(original.URL.Path, r.URL.Path)
+	if !found {
+		return ""
+	}
+	return prefix
 }
 
 func (s *Server) refused(r *http.Request, reason stepup.Reason) {

@@ -141,6 +141,6 @@ func (a *API) enrolmentRequired(c call, e *otp.EnrolmentError) *jsonapi.Error {
 	}
 	c.w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="%s"%s`, challenge, parameter))
 	return &jsonapi.Error{Code: jsonapi.OTPRequired, Detail: detail, Meta: map[string]any{
-		"types": e.Types, "maxAge": age, "verify": verifyPath,
+		"types": e.Types, "maxAge": age, "verify": a.Prefix(c.r) + verifyPath,
 	}}
 }

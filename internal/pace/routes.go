@@ -29,6 +29,8 @@ type API struct {
 	// Address returns the e-mail address that codes are sent to, empty if there
 	// is none that is proved to be the user's.
 	Address func(*token.Identity) string
+	// Prefix returns what was taken off the request's path before it came here.
+	Prefix func(*http.Request) string
 	// EnforceScopes asks for PACE's scopes.
 	EnforceScopes bool
 	// PINs has the routes of PINs and passwords served, which are those of a
