@@ -196,8 +196,8 @@ func credentialContext(subject Subject, kind Kind) []string {
 // ErrCredentialsElsewhere means that PINs and passwords are not kept here.
 var ErrCredentialsElsewhere = errors.New("PINs and passwords are not kept in this store: set them where `credentials` asks for them")
 
-// pinTypes are the types of one-time password that set a PIN: not the mailed
-// one, or whoever reads a user's mail could make account codes from then on.
+// pinTypes are the types of one-time password that set a PIN: those that PACE's
+// apps send, and the authenticator's, which is stronger.
 var pinTypes = []Type{Account, DeviceTOTP, TOTP}
 
 // KeepsCredentials tells whether PINs and passwords are kept in the store.
