@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,12 +189,30 @@ func load(t *testing.T, text string) {
 			t.Errorf("warning: %s", w)
 		}
 	}
+	coversPaths(t, text)
 	var config caddy.Config
 	if err := json.Unmarshal(adapted, &config); err != nil {
 		t.Fatal(err)
 	}
 	if err := caddy.Validate(&config); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// coversPaths asks every matcher for the path itself beside what is below it: the
+// mistake that the documents warn of.
+func coversPaths(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] != "step_up" && (!strings.HasPrefix(fields[0], "@") || fields[1] != "path") {
+			continue
+		}
+		for _, path := range fields[1:] {
+			if itself, below := strings.CutSuffix(path, "/*"); below && !slices.Contains(fields, itself) {
+				t.Errorf("%s leaves %s open", strings.TrimSpace(line), itself)
+			}
+		}
 	}
 }
 

@@ -82,7 +82,11 @@ func (s *Service) administer(ctx context.Context, subject Subject, event string,
 	if _, err := s.vault.Apply(ctx, subject, c); err != nil {
 		return err
 	}
-	s.log(ctx, Caller{Subject: subject}, event, "administrator", "")
+	var t Type
+	if c.SetCredential != nil {
+		t = guessedCredential
+	}
+	s.log(ctx, Caller{Subject: subject}, event, "administrator", t)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func TestAudit(t *testing.T) {
 
 	must(n.SetCredential(t.Context(), who.Subject, PIN, pin))
 	must(n.SetCredential(t.Context(), who.Subject, Password, password))
-	n.walk("", "otp_credential_set administrator", "otp_credential_set administrator")
+	n.walk("", "otp_credential_set administrator pin", "otp_credential_set administrator pin")
 
 	code, err := n.createCode(who, password, "")
 	must(err)

@@ -37,7 +37,8 @@ type Authority struct {
 
 const (
 	// firstDeviceAge is how long after the sign-in the first device factor
-	// needs no credential, as in PACE's API.
+	// needs no credential, as in PACE's API, unless the operator wants a more
+	// recent one.
 	firstDeviceAge = 5 * time.Minute
 	secretSize     = 20 // bytes: the length of HMAC-SHA-1's output, as RFC 4226 (section 4) recommends
 )
@@ -116,7 +117,11 @@ func (s *Service) authorize(ctx context.Context, who Caller, a Authority, change
 	}
 
 	now := s.now()
-	signedIn := who.recentSignIn(firstDeviceAge, now)
+	age := firstDeviceAge
+	if !s.config.Enrolment.AnySignIn {
+		age = min(age, s.config.Enrolment.SignInAge)
+	}
+	signedIn := who.recentSignIn(age, now)
 	if signedIn == 0 {
 		s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
 		return nil, &EnrolmentError{}

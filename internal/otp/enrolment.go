@@ -44,6 +44,10 @@ func (s *Service) enrolmentRule(who Caller, owner Subject, now time.Time) *store
 // first factor.
 func (s *Service) signedIn(who Caller, now time.Time) store.Instant {
 	if !s.config.Enrolment.AnySignIn {
+		if who.AuthTime.IsZero() && !s.undated.Swap(true) {
+			s.logger.Warn("a token has no auth_time, by which a recent sign-in is told: its users cannot add a first factor; " +
+				"have the provider put it into access tokens, or set `enrolment self { recent_sign_in off }`")
+		}
 		return who.recentSignIn(s.config.Enrolment.SignInAge, now)
 	}
 	for _, known := range []time.Time{who.AuthTime, who.IssuedAt} {

@@ -26,8 +26,8 @@ func (*SendLimitError) Error() string { return "too many codes were sent" }
 
 // SendCode makes a login code and sends it to an address of the caller's. It
 // voids the code before it, even if sending fails. Site is the host that the
-// caller asked at. The error is a [*SendLimitError], [ErrNotification] or
-// [ErrUnavailable].
+// caller asked at. The error is a [*SendLimitError], [ErrNotification],
+// [ErrNoNotifier] or [ErrUnavailable].
 //
 // A send is paid for before it is tried, and is never given back: a server that
 // fails after it has sent would send any number. The code is live only once it
@@ -35,8 +35,11 @@ func (*SendLimitError) Error() string { return "too many codes were sent" }
 func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) error {
 	ctx = context.WithoutCancel(ctx)
 	if s.notifier == nil {
+		if !s.unsendable.Swap(true) {
+			s.logger.Error("a code is asked for that nobody sends: set `notifier`")
+		}
 		s.log(ctx, who, audit.Rejected, "notification_failed", Login)
-		return ErrNotification
+		return ErrNoNotifier
 	}
 	now, id := s.now(), uuid.NewString()
 	outcome, err := s.vault.Apply(ctx, who.Subject, store.Change{

@@ -125,7 +125,7 @@ func TestSendFails(t *testing.T) {
 	}
 
 	n.notifier = nil
-	wantErr(t, n.send(n.newCaller("of a site that mails nothing")), ErrNotification)
+	wantErr(t, n.send(n.newCaller("of a site that mails nothing")), ErrNoNotifier)
 }
 
 // TestSendHangUp: what happens does not depend on whether the caller waits.

@@ -183,6 +183,31 @@ func TestRegistrationRule(t *testing.T) {
 	}
 }
 
+// TestFirstDeviceRule: a device needs no credential for 5 minutes at most, and for
+// less where the operator says so.
+func TestFirstDeviceRule(t *testing.T) {
+	for name, test := range map[string]struct {
+		rule Enrolment
+		ago  time.Duration
+		want error
+	}{
+		"default":           {Enrolment{SignInAge: 10 * time.Minute}, 5 * time.Minute, nil},
+		"default, later":    {Enrolment{SignInAge: 10 * time.Minute}, 6 * time.Minute, ErrEnrolment},
+		"shorter":           {Enrolment{SignInAge: time.Minute}, time.Minute, nil},
+		"shorter, later":    {Enrolment{SignInAge: time.Minute}, 2 * time.Minute, ErrEnrolment},
+		"any sign-in":       {Enrolment{AnySignIn: true}, 5 * time.Minute, nil},
+		"any, but too late": {Enrolment{AnySignIn: true}, 6 * time.Minute, ErrEnrolment},
+		"closed":            {Enrolment{Closed: true}, 0, ErrEnrolmentClosed},
+	} {
+		n := newNode(t, func(c *Config) { c.Enrolment = test.rule })
+		who := n.newCaller("user")
+		who.AuthTime = start.Add(-test.ago)
+		if _, _, err := n.AddDevice(t.Context(), who, "", Authority{}); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestRegistrationAfterRevocation: what began before it ends with it, and a
 // token of before begins nothing.
 func TestRegistrationAfterRevocation(t *testing.T) {

@@ -57,6 +57,7 @@ type Service struct {
 	turns       turns
 	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
 	unsendable  atomic.Bool // codes cannot be sent, and that was logged
+	undated     atomic.Bool // tokens do not tell when their user signed in, and that was logged
 
 	standIn   []byte       // a sealed secret, judged where there is no factor
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds

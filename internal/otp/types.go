@@ -119,6 +119,9 @@ var (
 	// ErrNotification means that a code could not be sent; it is not live.
 	ErrNotification = errors.New("the code could not be sent")
 
+	// ErrNoNotifier means that nobody sends codes here.
+	ErrNoNotifier = errors.New("codes are not sent here")
+
 	// ErrIDInUse means that the subject has a factor of that id already.
 	ErrIDInUse = errors.New("the id is in use")
 

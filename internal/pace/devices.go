@@ -63,7 +63,11 @@ func (a *API) addDevice(c call) *jsonapi.Error {
 		return invalid("/data/id", "The id is in use.")
 	}
 	if failed != nil {
-		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden})
+		wrong := &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden}
+		if authority == (otp.Authority{}) {
+			wrong.Detail = "Give a one-time password, a password or a PIN. Only a first factor needs none, shortly after signing in."
+		}
+		return a.failure(c, failed, wrong)
 	}
 	writeJSON(c.w, http.StatusCreated, jsonapi.MediaType, document{device{
 		Type: deviceType, ID: f.ID,

@@ -228,11 +228,15 @@ func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
 		}
 		return wrong
 	case errors.As(err, &sends):
-		return jsonapi.TooMany(c.w.Header(), sends.RetryAt, a.Now())
+		e := jsonapi.TooMany(c.w.Header(), sends.RetryAt, a.Now())
+		e.Detail = "Too many codes were sent. Try again later."
+		return e
 	case errors.Is(err, otp.ErrEnrolment):
 		return wrong
 	case errors.Is(err, otp.ErrEnrolmentClosed):
-		return &jsonapi.Error{Code: jsonapi.EnrolmentClosed, Detail: "Factors are added by an administrator here."}
+		return &jsonapi.Error{Code: jsonapi.EnrolmentClosed, Detail: "Users cannot add factors here."}
+	case errors.Is(err, otp.ErrNoNotifier): // later will not help
+		return &jsonapi.Error{Code: jsonapi.NotificationFailed, Detail: "No codes are sent here."}
 	case errors.Is(err, otp.ErrNotification):
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.NotificationFailed)
 	case errors.Is(err, otp.ErrCredentialsUnavailable):
