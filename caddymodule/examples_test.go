@@ -97,12 +97,24 @@ func TestEndToEndExamplePACE(t *testing.T) {
 	}
 
 	// All else goes on, as it came.
-	for _, path := range []string{"/user/2025-1/user", "/user/2025-1/user/otps", "/user/2025-1/sessions/1", "/user/otp", "/user/2025/user/otp", "/poi/2025-1/gas-stations"} {
+	for _, path := range []string{"/user/2025-1/user", "/user/2025-1/user/otps", "/user/2025-1/sessions/1", "/user/2025/user/otp", "/poi/2025-1/gas-stations"} {
 		if got := send("POST", path, "{}", "x").app(t).Path; got != path {
 			t.Errorf("%s went on as %s", path, got)
+		}
+	}
+	for _, path := range []string{"/", "/user/2025-1/user", "/poi"} {
+		header := sendAs(t, n, path, "Remote-User: admin", "Remote_Amr: otp,totp").app(t).Header
+		if header.Get("Remote-User")+header.Get("Remote-Amr") != "" {
+			t.Errorf("%s: the app is told %v", path, header)
 		}
 	}
 	if got := send("GET", "/user/2025-1/user?x=a%20b", "", "x").app(t).Path; got != "/user/2025-1/user" {
 		t.Errorf("went on as %s", got)
 	}
+}
+
+// sendAs sends a request as anybody.
+func sendAs(t *testing.T, n *node, path string, header ...string) *answer {
+	t.Helper()
+	return send(t, "GET", n.site+path, "", header...)
 }

@@ -2,12 +2,12 @@ package caddymodule
 
 import (
 	"fmt"
-	"net/mail"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-otp/caddy-otp/internal/notify"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -97,12 +97,10 @@ func (a *App) mailAddress(id *token.Identity) string {
 	if _, said := id.Claims["email_verified"]; !said {
 		verified = a.trustEmail[id.Issuer]
 	}
-	// The bare address, as it goes into a message's header.
-	address, err := mail.ParseAddress(id.Email)
-	if !verified || err != nil || address.Address != id.Email {
+	if !verified || !notify.IsAddress(id.Email) {
 		return ""
 	}
-	return address.Address
+	return id.Email
 }
 
 // validate checks what can be checked before placeholders are resolved.

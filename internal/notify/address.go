@@ -38,6 +38,9 @@ func checkAddress(address string) error {
 	return nil
 }
 
+// IsAddress tells whether mail can go to an address: one plain local-part@domain.
+func IsAddress(address string) bool { return checkAddress(address) == nil }
+
 // checkSite takes a host: a name or an IP address. The site stands in a mail that
 // its reader trusts, and came with the request.
 func checkSite(site string) error {

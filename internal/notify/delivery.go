@@ -31,10 +31,11 @@ func (s *SMTP) Notify(ctx context.Context, n otp.Notification) error {
 	if err != nil {
 		return fmt.Errorf("mailing: %w", err)
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
+	dialled, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return fmt.Errorf("mailing: %w", err)
 	}
+	conn := &boundedConn{Conn: dialled, left: maxReceived}
 	// Closing is what ends each kind of waiting. It also keeps go-mail from ending
 	// a mail that broke off half way: any further command would do that.
 	defer conn.Close()
@@ -54,6 +55,26 @@ func (s *SMTP) Notify(ctx context.Context, n otp.Notification) error {
 	_ = conn.SetDeadline(time.Now().Add(quitTimeout))
 	_ = c.Quit()
 	return nil
+}
+
+// maxReceived is how much a server may say in one exchange, TLS included. What
+// reads its lines has no limit.
+const maxReceived = 256 << 10
+
+// boundedConn is a connection on which no more than so much is received.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+// Read reads what is left.
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errors.New("the server says too much")
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }
 
 // connect greets the server and turns TLS on. Nothing secret was sent before it

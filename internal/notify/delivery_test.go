@@ -176,6 +176,29 @@ func TestMailHangs(t *testing.T) {
 	})
 }
 
+// A server that never ends a line, or a reply, fills no memory.
+func TestMailEndless(t *testing.T) {
+	for _, text := range []string{"x", "220-x\r\n"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			for err == nil {
+				_, err = conn.Write([]byte(strings.Repeat(text, 1000)))
+			}
+		}()
+		err = newSMTP(t, SMTPOptions{Address: l.Addr().String(), TLS: NoTLS}).Notify(bounded(t), notification)
+		wantPlain(t, err, "says too much")
+	}
+}
+
 // The deadline ends each kind of waiting.
 func TestMailDeadline(t *testing.T) {
 	for _, mode := range []TLS{StartTLS, ImplicitTLS, NoTLS} {

@@ -117,10 +117,17 @@ func (s *Service) removeFactor(ctx context.Context, who Caller, owner Subject, t
 	return nil
 }
 
-// logFactor writes an audit line about a factor's owner.
+// logFactor writes an audit line about a factor's owner, and one about who acted
+// for them.
 func (s *Service) logFactor(ctx context.Context, who Caller, owner Subject, event, reason string, t Type) {
-	if owner != who.Subject {
-		who.Subject, reason = owner, "by_another"
+	if owner == who.Subject {
+		s.log(ctx, who, event, reason, t)
+		return
 	}
-	s.log(ctx, who, event, reason, t)
+	if reason != "" {
+		reason += "_"
+	}
+	s.log(ctx, who, event, reason+"for_another", t)
+	who.Subject = owner
+	s.log(ctx, who, event, reason+"by_another", t)
 }

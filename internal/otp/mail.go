@@ -35,7 +35,7 @@ func (*SendLimitError) Error() string { return "too many codes were sent" }
 func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) error {
 	ctx = context.WithoutCancel(ctx)
 	if s.notifier == nil {
-		if !s.unsendable.Swap(true) {
+		if !s.mute.Swap(true) {
 			s.logger.Error("a code is asked for that nobody sends: set `notifier`")
 		}
 		s.log(ctx, who, audit.Rejected, "notification_failed", Login)
@@ -63,11 +63,11 @@ func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) err
 	}
 	put := s.newCode(who.Subject, Login, code, expires)
 	put.Send = id // or the code of a later request is live already
-	if _, err := s.vault.Apply(ctx, who.Subject, store.Change{Now: store.At(s.now()), PutCode: put}); err != nil {
-		return err
+	outcome, err = s.vault.Apply(ctx, who.Subject, store.Change{Now: store.At(s.now()), PutCode: put})
+	if err == nil && outcome.Refused == "" {
+		s.log(ctx, who, audit.Created, "", Login)
 	}
-	s.log(ctx, who, audit.Created, "", Login)
-	return nil
+	return err
 }
 
 // nextSend is when the first of the sends that count ceases to.
@@ -79,19 +79,16 @@ func nextSend(r *store.Record) time.Time {
 	return next.Time()
 }
 
-// notify sends a notification. Why it failed is logged once, until one arrives
-// again.
+// notify sends a notification. Why it failed is logged each time: the limit of
+// sends keeps that within bounds.
 func (s *Service) notify(ctx context.Context, who Caller, n Notification) error {
 	ctx, cancel := context.WithTimeout(ctx, notifyTime)
 	defer cancel()
 	err := s.notifier.Notify(ctx, n)
 	if err == nil {
-		s.unsendable.Store(false)
 		return nil
 	}
-	if !s.unsendable.Swap(true) {
-		s.logger.Error("a code could not be sent", slog.Any("error", err))
-	}
+	s.logger.Error("a code could not be sent", slog.Any("error", err))
 	s.log(ctx, who, audit.Rejected, "notification_failed", n.Type)
 	return errors.Join(ErrNotification, err)
 }

@@ -120,7 +120,7 @@ func TestSendFails(t *testing.T) {
 	if err := n.send(who); !errors.As(err, &limited) {
 		t.Errorf("a third: %v", err)
 	}
-	if log := n.log.text(); strings.Count(log, "550 refused") != 1 || strings.Contains(log, o.sent[0].Code) || strings.Contains(log, address) {
+	if log := n.log.text(); strings.Count(log, "550 refused") != 2 || strings.Contains(log, o.sent[0].Code) || strings.Contains(log, address) {
 		t.Errorf("log: %s", log)
 	}
 

@@ -303,7 +303,7 @@ func TestActFor(t *testing.T) {
 	n.wantWrong(admin, map[string]int{"totp": 1})
 	n.wantWrong(user, nil)
 	n.mustConfirm(admin, owner, codeAt(t, secret, n.clock.now()))
-	n.wantAudit("otp_enrolled by_another totp")
+	n.wantAudit("otp_enrolled for_another totp", "otp_enrolled by_another totp")
 	n.wantWrong(admin, map[string]int{"totp": 1}) // given back, but not cleared
 	if info := n.show(user); len(info.Elevations) != 0 || len(info.Factors) != 1 || !info.Factors[0].Confirmed {
 		t.Errorf("the owner: %+v", info)

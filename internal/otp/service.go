@@ -56,7 +56,7 @@ type Service struct {
 	memory      *memory
 	turns       turns
 	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
-	unsendable  atomic.Bool // codes cannot be sent, and that was logged
+	mute        atomic.Bool // nobody sends codes, and that was logged
 	undated     atomic.Bool // tokens do not tell when their user signed in, and that was logged
 
 	standIn   []byte       // a sealed secret, judged where there is no factor

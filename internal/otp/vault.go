@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/seal"
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -47,13 +48,20 @@ func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vaul
 // when none of the configured keys belongs to it.
 var ErrWrongKey = errors.New("the store was made with another key: put it back as the last `key`, or use another store")
 
-// Load returns the subject's record.
+// Load returns the subject's record. It is not begun for a client that is gone,
+// and neither is Pay.
 func (v *Vault) Load(ctx context.Context, s Subject) (*store.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	return within(ctx, v, s, v.storage.Load)
 }
 
 // Pay pays for an attempt.
 func (v *Vault) Pay(ctx context.Context, s Subject, a store.Attempt) (*store.Payment, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Payment, error) {
 		return v.storage.Pay(ctx, key, a)
 	})
@@ -93,7 +101,13 @@ func (v *Vault) Open(ctx context.Context) error {
 // was given another canary, is opened anew, and the step repeated if the record
 // lies elsewhere now or the step was not made yet: it is never made twice on
 // the same record.
+//
+// A step that has begun is seen to its end, whether or not the client waits for
+// it: what it changed would not be in the audit log else, and a client's
+// impatience would look like a fault of the store.
 func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (*T, error)) (*T, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+	defer cancel()
 	p, err := v.open(ctx)
 	if err != nil {
 		return nil, v.report(err)
@@ -152,6 +166,9 @@ func (v *Vault) canary(index seal.Index) store.Canary {
 	return store.Canary{Fingerprint: index.Key("canary"), Sealed: v.ring.Seal(index, canaryContext)}
 }
 
+// stepTime is how long a step may take of a storage that has no limit of its own.
+const stepTime = 10 * time.Second
+
 // report logs when the store begins to fail and when it heals, and gives all
 // failures the one form that callers know.
 func (v *Vault) report(err error) error {
@@ -162,7 +179,6 @@ func (v *Vault) report(err error) error {
 			v.logger.Info("storage answers again")
 		}
 		return nil
-	case errors.Is(err, context.Canceled): // the client went away
 	case errors.Is(err, store.ErrCorrupt):
 		v.logger.Error("refusing the subject of a corrupt record", slog.Any("error", err))
 	case errors.Is(err, ErrWrongKey):

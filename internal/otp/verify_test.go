@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -293,20 +294,51 @@ func TestInterrupted(t *testing.T) {
 	n.wantWrong(who, nil)
 	n.mustReject(who, code, reasonReplayed, TOTP)
 
-	// The client is gone once it has paid.
-	ctx, cancel := context.WithCancel(t.Context())
-	n.storage.after = func(step string) error {
-		if step == "pay" {
-			cancel()
+}
+
+// TestVerifyHangUp: what has begun goes on to its end, and into the audit log,
+// when the client is gone or its own time is over; what has not, costs nothing.
+func TestVerifyHangUp(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	for name, steps := range map[string][]string{"before": nil, "while it pays": {"pay"}, "while it spends": {"apply"}} {
+		n.putCode(who, Account, "123456")
+		n.audit.take(t)
+		ctx, hangUp := context.WithCancel(t.Context())
+		if steps == nil {
+			hangUp()
 		}
-		return nil
+		n.storage.before = func(step string) error {
+			if slices.Contains(steps, step) {
+				hangUp()
+			}
+			return nil
+		}
+		n.storage.made()
+		_, wrong := n.Verify(ctx, who, "111111", []Type{Account}, ElevateUnspent)
+		_, right := n.Verify(ctx, who, "123456", []Type{Account}, ElevateUnspent)
+		n.storage.before = nil
+		hangUp()
+		if steps == nil {
+			if !errors.Is(wrong, ErrUnavailable) || len(n.storage.made()) > 0 {
+				t.Errorf("%s: %v", name, wrong)
+			}
+			n.wantAudit()
+			continue
+		}
+		mustBeRejected(t, wrong, reasonWrong, false)
+		if steps[0] == "pay" { // by the second one it was gone
+			n.wantAudit("otp_rejected wrong account")
+			continue
+		}
+		if right != nil {
+			t.Errorf("%s: %v", name, right)
+		}
+		n.wantAudit("otp_rejected wrong account", "otp_verified account")
 	}
-	if _, err := n.Verify(ctx, who, "123456", []Type{Account}, ElevateUnspent); !errors.Is(err, ErrUnavailable) {
-		t.Fatalf("got %v", err)
+	if log := n.log.text(); log != "" {
+		t.Errorf("the store is said to fail: %s", log)
 	}
-	n.storage.after = nil
-	n.wantWrong(who, map[string]int{"totp": 1, "account": 1})
-	n.mustVerify(who, "123456", Account)
 }
 
 // TestSpentByAnother has another request spend a code between payment and spending.

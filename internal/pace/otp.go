@@ -3,10 +3,8 @@ package pace
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -82,26 +80,11 @@ func (a *API) sendmail(c call) *jsonapi.Error {
 	if to == "" {
 		return invalid("", "The token names no verified e-mail address.")
 	}
-	if err := a.OTP.SendCode(c.r.Context(), c.caller, to, hostOf(c.r)); err != nil {
+	if err := a.OTP.SendCode(c.r.Context(), c.caller, to, jsonapi.Host(c.r)); err != nil {
 		return a.failure(c, err, &jsonapi.Error{Code: jsonapi.InternalError})
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// hostOf is the host that a request was made to, without a port. Clients write
-// it: what is no name of a host does not go into a mail.
-func hostOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	if strings.ContainsFunc(host, func(c rune) bool {
-		return c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
-	}) {
-		return ""
-	}
-	return host
 }
 
 // codeOf returns the one-time password in a body, empty if there is none.

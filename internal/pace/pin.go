@@ -4,9 +4,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
 )
 
 // hasPIN answers CheckUserPIN: 200 if the user has one, else 404.
@@ -32,6 +34,11 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 	if err != nil {
 		return err
 	}
+	leave, ok := a.waiting.enter(c.caller.Subject)
+	if !ok {
+		seconds = 0 // others wait already
+	}
+	defer leave()
 	for asked := 1; ; asked++ {
 		pin, password, failed := a.OTP.HasCredentials(c.r.Context(), c.caller)
 		if failed != nil {
@@ -50,6 +57,36 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 			return &jsonapi.Error{Code: jsonapi.NotFound, Detail: missing} // to nobody
 		}
 	}
+}
+
+// mostWaiting is how many requests of a user wait at a time. Each asks the storage
+// every second.
+const mostWaiting = 4
+
+// waiting counts the requests that wait, by user.
+type waiting struct {
+	mu    sync.Mutex
+	users map[otp.Subject]int
+}
+
+// enter tells whether one more may wait, until it leaves.
+func (w *waiting) enter(user otp.Subject) (leave func(), ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.users[user] >= mostWaiting {
+		return func() {}, false
+	}
+	if w.users == nil {
+		w.users = make(map[otp.Subject]int)
+	}
+	w.users[user]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.users[user]--; w.users[user] == 0 {
+			delete(w.users, user)
+		}
+	}, true
 }
 
 // timeout is the query parameter, in seconds; 0 if it is not given.

@@ -3,6 +3,7 @@ package pace
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +87,26 @@ func TestAwait(t *testing.T) {
 	w.want(w.send("GET", "/user/pin?timeout=60", ""), 200, "", "")
 	if waits != 3 {
 		t.Errorf("waited %d times", waits)
+	}
+
+	// Of a user no more than a few requests wait.
+	release, waiting := make(chan time.Time), make(chan bool, mostWaiting)
+	w.After = func(time.Duration) <-chan time.Time {
+		waiting <- true
+		return release
+	}
+	var group sync.WaitGroup
+	for range mostWaiting {
+		group.Go(func() { w.send("GET", "/user/password?timeout=2", "") })
+	}
+	for range mostWaiting {
+		<-waiting
+	}
+	w.want(w.send("GET", "/user/password?timeout=60", ""), 404, jsonapi.NotFound, "")
+	close(release)
+	group.Wait()
+	if len(w.waiting.users) != 0 {
+		t.Errorf("left behind: %v", w.waiting.users)
 	}
 
 	// Who has gone is not waited for.

@@ -41,6 +41,8 @@ type API struct {
 	Now    func() time.Time
 	// After is how a request waits, as [time.After].
 	After func(time.Duration) <-chan time.Time
+
+	waiting waiting
 }
 
 // call is one request on its way through a route.

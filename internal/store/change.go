@@ -91,7 +91,7 @@ type NewCode struct {
 	Type string `json:"type"`
 	Code
 	// Send is the id of the [Send] that the code was sent with, empty for codes
-	// that are not sent. It must count still, and be the latest.
+	// that are not sent. It must be the last that was paid for.
 	Send string `json:"send,omitempty"`
 }
 
@@ -180,7 +180,7 @@ func (r *Record) Apply(c Change) *Outcome {
 		r.elevate(*c.Elevate)
 	}
 	if c.Send != nil {
-		r.Sends[c.Send.ID] = c.Send.Expires
+		r.Sends[c.Send.ID], r.LastSend = c.Send.Expires, c.Send.ID
 	}
 	delete(r.Codes, c.VoidCode)
 	if c.PutCode != nil {
@@ -221,6 +221,7 @@ func (r *Record) Apply(c Change) *Outcome {
 		clear(r.Factors)
 		clear(r.Elevations)
 		clear(r.Codes)
+		r.LastSend = ""
 	}
 	if c.Unlock || c.Reset {
 		clear(r.Sends)
@@ -259,7 +260,7 @@ func (r *Record) judge(c Change) Refusal {
 	if c.Send != nil && len(r.Sends) >= c.Send.Most {
 		return RefusedSends
 	}
-	if c.PutCode != nil && c.PutCode.Send != "" && !r.isLatestSend(c.PutCode.Send) {
+	if c.PutCode != nil && c.PutCode.Send != "" && c.PutCode.Send != r.LastSend {
 		return RefusedOutdated
 	}
 	if c.Spend != nil && !r.spendable(*c.Spend) {
@@ -348,15 +349,6 @@ func (r *Record) confirm(id string) {
 // what has to be proved from now on.
 func (r *Record) dropPending() {
 	maps.DeleteFunc(r.Factors, func(_ string, f Factor) bool { return !f.Confirmed })
-}
-
-// isLatestSend tells whether a send counts and none was paid for after it.
-func (r *Record) isLatestSend(id string) bool {
-	expires, counts := r.Sends[id]
-	for _, other := range r.Sends {
-		counts = counts && other <= expires
-	}
-	return counts
 }
 
 // makeRoom removes the confirmed factor of the type that is longest unused,

@@ -22,6 +22,7 @@ func subject() *Record {
 		},
 		Credentials: map[string][]byte{"pin": []byte("hash")},
 		Sends:       map[string]Instant{"sent": start + 30*minute},
+		LastSend:    "sent",
 		Elevations: map[string]Elevation{
 			ElevationKey("s", "totp"):    {Session: "s", Type: "totp", At: start, Factor: "app", Expires: start + 60*minute},
 			ElevationKey("s", "account"): {Session: "s", Type: "account", At: start, Expires: start + 60*minute},
@@ -118,7 +119,7 @@ func TestApplyEffects(t *testing.T) {
 		"a code is about to be sent": {
 			Change{Send: &Send{ID: "new", Expires: start + minute, Most: 2}, VoidCode: "account"},
 			func(r *Record, _ *Outcome) {
-				r.Sends["new"] = start + minute
+				r.Sends["new"], r.LastSend = start+minute, "new"
 				delete(r.Codes, "account")
 			},
 		},
@@ -156,7 +157,7 @@ func TestApplyEffects(t *testing.T) {
 			Change{Reset: true},
 			func(r *Record, o *Outcome) {
 				r.Counters = map[string]Counter{"totp": {Row: 8}, "credential": {Row: 1}}
-				r.Factors, r.Codes, r.Elevations, r.Sends, o.Ended = nil, nil, nil, nil, true
+				r.Factors, r.Codes, r.Elevations, r.Sends, r.LastSend, o.Ended = nil, nil, nil, nil, "", true
 			},
 		},
 	}

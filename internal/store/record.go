@@ -52,6 +52,8 @@ type Record struct {
 	// Sends are the codes that were sent to the subject lately: by an id of
 	// each, when it no longer counts.
 	Sends map[string]Instant `json:"sends,omitempty"`
+	// LastSend is the id of the last one, whether or not it still counts.
+	LastSend string `json:"lastSend,omitempty"`
 
 	// RevokedAt is when the subject was last revoked or reset. What was
 	// authenticated before it proves nothing. Forgotten at RevokedUntil.

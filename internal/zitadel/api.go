@@ -5,7 +5,6 @@ package zitadel
 
 import (
 	"cmp"
-	"net"
 	"net/http"
 	"time"
 
@@ -27,8 +26,8 @@ type API struct {
 	// Refused hears of requests that are refused neither by Authenticate nor for
 	// what they guess.
 	Refused func(*http.Request, stepup.Reason)
-	// Issuer is the name that authenticator apps show. Empty: the host that the
-	// request was sent to, without the port.
+	// Issuer is the name that authenticator apps show. Empty: the name of the host
+	// that the request was sent to.
 	Issuer string
 	Now    func() time.Time
 }
@@ -82,11 +81,8 @@ func (c *call) authenticate() error {
 	return nil
 }
 
-// issuer is the name that apps show above the account's.
+// issuer is the name that apps show above the account's. They read it up to a
+// colon.
 func (c *call) issuer() string {
-	host := c.r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return cmp.Or(c.Issuer, host, c.caller.Subject.Issuer)
+	return cmp.Or(c.Issuer, jsonapi.Host(c.r), "OTP")
 }

@@ -129,8 +129,9 @@ func TestURI(t *testing.T) {
 	}{
 		{"", "app.example.com:8443", nil, "app.example.com", "alice"},
 		{"", "app.example.com", map[string]any{"preferred_username": "al", "email": "a@example.com"}, "app.example.com", "al"},
-		{"", "[2001:db8::1]:80", map[string]any{"preferred_username": 7, "email": "a@example.com"}, "2001:db8::1", "a@example.com"},
-		{"", "", map[string]any{"preferred_username": "", "email": ""}, testIssuer, "alice"},
+		{"", "[2001:db8::1]:80", map[string]any{"preferred_username": 7, "email": "a@example.com"}, "OTP", "a@example.com"},
+		{"", "", map[string]any{"preferred_username": "", "email": ""}, "OTP", "alice"},
+		{"", "evil.example:80:90", nil, "OTP", "alice"},
 		{"Tom & Ä+?#%2F=/ Co", "x", map[string]any{"email": "a b+c@example.com"}, "Tom & Ä+?#%2F=/ Co", "a b+c@example.com"},
 	} {
 		w := newWorld(t)

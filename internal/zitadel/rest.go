@@ -50,6 +50,12 @@ func find(r *http.Request) (methods map[string]route, userID string) {
 			if err != nil || id == "" {
 				return nil, ""
 			}
+			// %74otp is the same path (RFC 3986, section 6.2.2.2): it must not get
+			// past here to a Zitadel that reads it so.
+			tail, err = url.PathUnescape(tail)
+			if err != nil {
+				return nil, ""
+			}
 			return routes[tail], id
 		}
 	}

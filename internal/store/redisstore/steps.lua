@@ -78,7 +78,7 @@ local function check(value, shape)
 end
 
 function Record.check(r)
-  check(r, { key = 'string', revokedAt = 'number', revokedUntil = 'number' })
+  check(r, { key = 'string', lastSend = 'string', revokedAt = 'number', revokedUntil = 'number' })
   for section, shape in pairs(sections) do
     for _, entry in pairs(r[section] or {}) do
       check(entry, shape)
@@ -283,7 +283,7 @@ function Record.apply(r, c)
     Record.elevate(r, c.elevate)
   end
   if c.send then
-    r.sends[c.send.id] = c.send.expires
+    r.sends[c.send.id], r.lastSend = c.send.expires, c.send.id
   end
   r.codes[c.voidCode or ''] = nil
   if c.putCode then
@@ -327,6 +327,7 @@ function Record.apply(r, c)
     r.factors = {}
     r.elevations = {}
     r.codes = {}
+    r.lastSend = nil
   end
   if c.unlock or c.reset then
     r.sends = {}
@@ -368,7 +369,7 @@ function Record.judge(r, c)
   if c.send and Record.countSends(r) >= c.send.most then
     return 'sends'
   end
-  if c.putCode and (c.putCode.send or '') ~= '' and not Record.isLatestSend(r, c.putCode.send) then
+  if c.putCode and (c.putCode.send or '') ~= '' and c.putCode.send ~= r.lastSend then
     return 'outdated'
   end
   if c.spend and not Record.spendable(r, c.spend) then
@@ -460,16 +461,6 @@ function Record.dropPending(r)
       r.factors[id] = nil
     end
   end
-end
-
-function Record.isLatestSend(r, id)
-  local expires = r.sends[id]
-  for _, other in pairs(r.sends) do
-    if not expires or other > expires then
-      return false
-    end
-  end
-  return expires ~= nil
 end
 
 function Record.makeRoom(r, factorType, most)
