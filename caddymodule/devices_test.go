@@ -232,7 +232,7 @@ func TestEndToEndDeviceAudit(t *testing.T) {
 	u.verify("000000", "totp").want(t, 404, "invalid-otp")
 	subject := ""
 	for _, want := range []struct{ event, reason, kind string }{
-		{"otp_credential_set", "administrator", ""},
+		{"otp_credential_set", "administrator", "pin"},
 		{"otp_enrolled", "", "device-totp"},
 		{"otp_created", "", "account"},
 		{"otp_verified", "", "account"},
