@@ -116,7 +116,7 @@ func TestCaddyfileErrors(t *testing.T) {
 	gate := func(option string) string { return site("step_up {\n" + option + "\n}") }
 
 	const (
-		arguments   = "wrong argument count"
+		arguments   = "wrong number of values"
 		twice       = "is given twice"
 		empty       = "empty"
 		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, storage, totp"
@@ -164,11 +164,11 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"unknown in otp_server", site("otp_server {\nscopes a\n}"), `"scopes" ` + inServer},
 		{"unknown in oidc_auth", site("oidc_auth {\nmax_age 1m\n}"), `"max_age" ` + inOIDC},
 		{"unknown in step_up", gate("maxage 5m"), `"maxage" ` + inGate},
-		{"unknown storage", app("storage memcached"), "otp.storage.memcached"},
-		{"unknown notifier", app("notifier sms"), "otp.notifiers.sms"},
+		{"unknown storage", app("storage memcached"), `storage "memcached" is unknown; known are: bbolt, redis`},
+		{"unknown notifier", app("notifier sms"), `notifier "sms" is unknown; known are: smtp, webhook`},
 		{"unknown enrolment", app("enrolment open"), `enrolment "open": choose self or closed`},
 		{"unknown enrolment with a block", app("enrolment open {\nrecent_sign_in 5m\n}"), `enrolment "open": choose self or closed`},
-		{"unknown credentials", app("credentials ldap"), "otp.credentials.ldap"},
+		{"unknown credentials", app("credentials ldap"), `credentials "ldap" is unknown; known are: http, local`},
 
 		{"storage twice", app("storage bbolt a\nstorage bbolt b"), twice},
 		{"credentials twice", app("credentials local\ncredentials local"), twice},

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -127,7 +129,7 @@ func (a *App) parseIntrospect(d *caddyfile.Dispenser, i *Issuer) error {
 	}
 	i.Introspect = new(Client)
 	if !d.Args(&i.Introspect.ID, &i.Introspect.Secret) || d.NextArg() {
-		return d.ArgErr()
+		return d.Err("introspect: wrong number of values: it takes a client id and a client secret")
 	}
 	if i.Introspect.ID == "" || i.Introspect.Secret == "" {
 		return d.Err("a value is empty")
@@ -194,15 +196,15 @@ func (a *App) parseLimits(d *caddyfile.Dispenser) error {
 func (l *Limits) parseSends(d *caddyfile.Dispenser) error {
 	var codes, within string
 	if !d.Args(&codes, &within) || d.NextArg() {
-		return d.ArgErr()
+		return d.Err("limits sends: wrong number of values: it takes a number and a duration, as in `sends 5 1h`")
 	}
 	n, err := strconv.Atoi(codes)
 	if err != nil || n < 1 {
-		return d.Errf("%q is not a whole number above zero", codes)
+		return d.Errf("limits sends: %q is not a whole number above zero", codes)
 	}
 	duration, err := caddy.ParseDuration(within)
 	if err != nil || duration <= 0 {
-		return d.Errf("%q is not a duration such as 1h", within)
+		return d.Errf("limits sends: %q is not a duration such as 1h", within)
 	}
 	l.Sends = &Sends{Codes: n, Within: caddy.Duration(duration)}
 	return nil
@@ -221,7 +223,7 @@ func (a *App) parseCORS(d *caddyfile.Dispenser) error {
 func (a *App) parseEnrolment(d *caddyfile.Dispenser) error {
 	a.Enrolment = new(Enrolment)
 	if !d.Args(&a.Enrolment.Mode) {
-		return d.ArgErr()
+		return d.Err("enrolment: wrong number of values: choose self or closed")
 	}
 	var known options
 	switch a.Enrolment.Mode {
@@ -258,10 +260,18 @@ func (e *Enrolment) parseRecentSignIn(d *caddyfile.Dispenser) error {
 // parseGuest parses an option whose first argument names a guest module, which
 // parses the rest.
 func parseGuest(d *caddyfile.Dispenser, namespace string, to *json.RawMessage) error {
+	option := d.Val()
+	var known []string
+	for _, module := range caddy.GetModules(strings.TrimSuffix(namespace, ".")) {
+		known = append(known, module.ID.Name())
+	}
 	if !d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: name one of %s", option, strings.Join(known, ", "))
 	}
 	name := d.Val()
+	if !slices.Contains(known, name) {
+		return d.Errf("%s %q is unknown; known are: %s", option, name, strings.Join(known, ", "))
+	}
 	module, err := caddyfile.UnmarshalModule(d, namespace+name)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ var repeatable = []string{"issuer", "key"}
 // errors: nothing is ever silently dropped.
 func parseBlock(d *caddyfile.Dispenser, of string, known options) error {
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: there is one too many", of)
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -49,14 +49,14 @@ func parseBlock(d *caddyfile.Dispenser, of string, known options) error {
 func parseText(d *caddyfile.Dispenser, to *string) error {
 	name := d.Val()
 	if !d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: it takes one", name)
 	}
 	*to = d.Val()
 	if *to == "" {
 		return d.Errf("%s: the value is empty", name)
 	}
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: it takes one; put quotes around one with spaces", name)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func parseList(d *caddyfile.Dispenser, to *[]string) error {
 	name := d.Val()
 	values := d.RemainingArgs()
 	if len(values) == 0 {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: it takes one or more", name)
 	}
 	if slices.Contains(values, "") {
 		return d.Errf("%s: a value is empty", name)
@@ -134,8 +134,9 @@ func parsePositiveDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 
 // parseFlag parses an option that has no arguments.
 func parseFlag(d *caddyfile.Dispenser, to *bool) error {
+	name := d.Val()
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: wrong number of values: it takes none", name)
 	}
 	*to = true
 	return nil

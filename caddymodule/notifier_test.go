@@ -69,10 +69,10 @@ func TestNotifierAdapt(t *testing.T) {
 
 // What the Caddyfile alone shows to be wrong is refused with the line.
 func TestNotifierCaddyfileErrors(t *testing.T) {
-	const arguments, empty, twice = "wrong argument count", "is empty", "is given twice"
+	const arguments, empty, twice = "wrong number of values", "is empty", "is given twice"
 	for _, test := range []struct{ caddyfile, want string }{
 		{"", arguments},
-		{"sms", "otp.notifiers.sms"},
+		{"sms", `notifier "sms" is unknown; known are: smtp, webhook`},
 		{"smtp smtp.example.com:587", arguments},
 		{"smtp {\nhost a\n}", `"host" of notifier smtp; known are: address, from, password, templates, tls, username`},
 		{"smtp {\naddress\n}", arguments},

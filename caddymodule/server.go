@@ -71,6 +71,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 		Reveal:        s.app.reveal,
 		Now:           time.Now,
 		After:         time.After,
+		Exiting:       caddy.Exiting,
 	}
 	if s.Zitadel {
 		s.zitadel = &zitadel.API{

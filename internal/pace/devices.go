@@ -63,7 +63,8 @@ func (a *API) addDevice(c call) *jsonapi.Error {
 		return invalid("/data/id", "The id is in use.")
 	}
 	if failed != nil {
-		wrong := &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden}
+		wrong := &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden,
+			Detail: "The one-time password, the password or the PIN is wrong."}
 		if authority == (otp.Authority{}) {
 			wrong.Detail = "Give a one-time password, a password or a PIN. Only a first factor needs none, shortly after signing in."
 		}

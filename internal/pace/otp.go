@@ -35,7 +35,7 @@ func (a *API) create(c call) *jsonapi.Error {
 
 	code, expires, failed := a.OTP.CreateCode(c.r.Context(), c.caller, password, pin)
 	if failed != nil {
-		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials})
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials, Detail: "The password or the PIN is wrong."})
 	}
 	writeJSON(c.w, http.StatusCreated, jsonType, struct {
 		OTP       string `json:"otp"`
@@ -67,7 +67,7 @@ func (a *API) verify(c call) *jsonapi.Error {
 
 	proof, failed := a.OTP.Verify(c.r.Context(), c.caller, code, types, otp.ElevateUnspent)
 	if failed != nil {
-		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidOTP})
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidOTP, Detail: "The one-time password is wrong, was used before, or has expired."})
 	}
 	c.w.Header().Set("Otp-Type", string(proof.Type))
 	c.w.WriteHeader(http.StatusNoContent)

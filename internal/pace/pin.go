@@ -25,6 +25,8 @@ const (
 	longestWait = 60 // seconds
 	// waitStep is how often a request that waits asks again.
 	waitStep = time.Second
+	// ahead is how long before its time is over it answers.
+	ahead = 100 * time.Millisecond
 )
 
 // await answers as soon as the user has what is asked for, or, a moment before
@@ -39,7 +41,10 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 		seconds = 0 // others wait already
 	}
 	defer leave()
-	for asked := 1; ; asked++ {
+	if c.r.Method == http.MethodHead {
+		seconds = 0
+	}
+	for left := time.Duration(seconds)*time.Second - ahead; ; left -= waitStep {
 		pin, password, failed := a.OTP.HasCredentials(c.r.Context(), c.caller)
 		if failed != nil {
 			return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})
@@ -48,11 +53,11 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 			c.w.WriteHeader(http.StatusOK)
 			return nil
 		}
-		if asked >= seconds || c.r.Method == http.MethodHead {
+		if left <= 0 || a.Exiting() {
 			return &jsonapi.Error{Code: jsonapi.NotFound, Detail: missing}
 		}
 		select {
-		case <-a.After(waitStep):
+		case <-a.After(min(left, waitStep)):
 		case <-c.r.Context().Done():
 			return &jsonapi.Error{Code: jsonapi.NotFound, Detail: missing} // to nobody
 		}
@@ -143,7 +148,8 @@ func (a *API) setPIN(c call) *jsonapi.Error {
 			Detail: "The PIN is not secure: choose 4 digits, at least 3 of them different, and no series such as 2345."}
 	}
 	if failed := a.OTP.SetPIN(c.r.Context(), c.caller, code, pin); failed != nil {
-		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden})
+		return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InvalidCredentials, Status: http.StatusForbidden,
+			Detail: "The one-time password is wrong, was used before, or has expired."})
 	}
 	c.w.WriteHeader(http.StatusOK)
 	return nil

@@ -41,6 +41,8 @@ type API struct {
 	Now    func() time.Time
 	// After is how a request waits, as [time.After].
 	After func(time.Duration) <-chan time.Time
+	// Exiting tells whether the server is about to end, so that nobody waits.
+	Exiting func() bool
 
 	waiting waiting
 }
@@ -183,7 +185,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 	route, ok := methods[r.Method]
 	if !ok {
 		w.Header().Set("Allow", allow(methods))
-		return &jsonapi.Error{Code: jsonapi.MethodNotAllowed}
+		return &jsonapi.Error{Code: jsonapi.MethodNotAllowed, Detail: "This route has " + allow(methods) + "."}
 	}
 	identity, caller, err := a.Authenticate(w, r)
 	if err != nil {
@@ -198,6 +200,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) *jsonapi.Error {
 		return &jsonapi.Error{Code: jsonapi.NotAcceptable, Detail: "This route sends " + route.offers[0] + "."}
 	}
 	c := call{w: w, r: r, caller: caller, user: identity, id: id}
+	if route.reads == nil && r.ContentLength > jsonapi.MaxBody { // of a body that nobody reads
+		_, err := jsonapi.ReadBody(w, r)
+		return err
+	}
 	if route.reads != nil {
 		if !jsonapi.CheckContentType(r.Header.Values("Content-Type"), route.reads...) {
 			return &jsonapi.Error{Code: jsonapi.UnsupportedMediaType, Detail: "This route reads " + strings.Join(route.reads, " or ") + "."}

@@ -102,6 +102,7 @@ type world struct {
 	service *otp.Service
 	storage *down
 	mails   *outbox
+	exiting bool
 
 	mu       sync.Mutex
 	time     time.Time
@@ -144,7 +145,7 @@ func newWorldOf(t testing.TB, c otp.Credentials, limits ...store.Limits) *world 
 	}
 	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, c, w.mails, w.now, audit.New(logger), logger)
 	w.API = &API{
-		OTP: w.service, Now: w.now, After: w.after, Authenticate: w.authenticate,
+		OTP: w.service, Now: w.now, After: w.after, Exiting: func() bool { return w.exiting }, Authenticate: w.authenticate,
 		Prefix:  func(*http.Request) string { return "" },
 		Refused: func(*http.Request, stepup.Reason) {}, Address: func(id *token.Identity) string { return id.Email },
 	}

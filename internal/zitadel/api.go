@@ -58,9 +58,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	jsonapi.SetRequestID(w, r)
 	if jsonapi.IsEarly(r) {
 		a.Refused(r, stepup.TooEarly)
-		// No protocol of RPCs has a word for it: their clients, and proxies, know
-		// the status alone.
-		writeStatus(w, http.StatusTooEarly, connect.CodeUnavailable)
+		tooEarly(w, r)
 		return
 	}
 	c := &call{API: a, w: w, r: r}
@@ -69,6 +67,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.serveREST()
+}
+
+// tooEarly answers early data. No protocol of RPCs has a word for it: proxies,
+// who send it again, know the status alone.
+func tooEarly(w http.ResponseWriter, r *http.Request) {
+	if _, ok := procedures[r.URL.Path]; !ok || isGRPC(r) {
+		writeStatus(w, http.StatusTooEarly, connect.CodeUnavailable)
+		return
+	}
+	write(w, http.StatusTooEarly, []byte(`{"code":"`+connect.CodeUnavailable.String()+`","message":"`+http.StatusText(http.StatusTooEarly)+`"}`))
 }
 
 // authenticate takes the call's token.

@@ -21,8 +21,8 @@ func held(t *testing.T, w *world, a answer) answer {
 	if a.status != 0 && a.status != 200 {
 		t.Errorf("status %d", a.status)
 	}
-	at := w.now().Truncate(time.Millisecond)
-	if d := a.details; d.GetSequence() != uint64(at.UnixMilli()) || !d.GetChangeDate().AsTime().Equal(at) || d.GetCreationDate() != nil {
+	at := w.now().Truncate(time.Microsecond)
+	if d := a.details; d.GetSequence() != uint64(at.UnixMicro()) || !d.GetChangeDate().AsTime().Equal(at) || d.GetCreationDate() != nil {
 		t.Errorf("details: %v", d)
 	}
 	return a

@@ -80,7 +80,7 @@ func (c *call) serveREST() {
 		return
 	}
 	var body []byte
-	if c.r.Method == http.MethodPost { // the other has none
+	if c.r.Method == http.MethodPost || c.r.ContentLength > jsonapi.MaxBody { // DELETE has none
 		var err *jsonapi.Error
 		if body, err = jsonapi.ReadBody(c.w, c.r); err != nil {
 			code := connect.CodeInvalidArgument

@@ -169,7 +169,7 @@ func TestBytes(t *testing.T) {
 		w.ServeHTTP(rec, r)
 		return rec.Body.String()
 	}
-	details := `{"details":{"sequence":"1772366400987","changeDate":"2026-03-01T12:00:00.987Z","resourceOwner":"4711"}`
+	details := `{"details":{"sequence":"1772366400987654","changeDate":"2026-03-01T12:00:00.987654Z","resourceOwner":"4711"}`
 	got := serve(newRequest("POST", "/v2/users/alice/totp", ""))
 	secret := got[len(got)-34 : len(got)-2]
 	want := details + `,"uri":"otpauth://totp/example.com:alice?algorithm=SHA1&digits=6&issuer=example.com&period=30&secret=` + secret + `","secret":"` + secret + `"}`
@@ -235,7 +235,11 @@ func TestEarlyData(t *testing.T) {
 			r.Header = http.Header{"Early-Data": {"1"}, "Content-Type": {contentType}}
 			w.refused = nil
 			got := w.record(r, 425)
-			if got["code"] != 14.0 || got["message"] != "Too Early" || len(w.refused) != 1 || w.refused[0] != stepup.TooEarly {
+			want := any(14.0)
+			if strings.HasPrefix(path, "/zitadel") && contentType != "application/grpc" {
+				want = "unavailable" // Connect's form
+			}
+			if got["code"] != want || got["message"] != "Too Early" || len(w.refused) != 1 || w.refused[0] != stepup.TooEarly {
 				t.Errorf("%s: %v, %v", path, got, w.refused)
 			}
 		}

@@ -87,7 +87,7 @@ func TestConnectBytes(t *testing.T) {
 	if err := jsonCodec.Unmarshal(body, &got); err != nil || status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
-	want = `{"details":{"sequence":"1772366400987","changeDate":"2026-03-01T12:00:00.987Z"},"uri":"` + got.Uri + `","secret":"` + got.Secret + `"}`
+	want = `{"details":{"sequence":"1772366400987654","changeDate":"2026-03-01T12:00:00.987654Z"},"uri":"` + got.Uri + `","secret":"` + got.Secret + `"}`
 	if diff := cmp.Diff(want, string(body)); diff != "" {
 		t.Error(diff)
 	}
