@@ -322,7 +322,6 @@ func TestMailAtOnce(t *testing.T) {
 // at an empty one or after the last.
 type scripted struct {
 	addr  string
-	mu    sync.Mutex
 	heard []string
 	done  chan struct{}
 }
