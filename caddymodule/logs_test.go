@@ -95,7 +95,10 @@ func TestEndToEndSecrets(t *testing.T) {
 
 func testSecrets(t *testing.T, storage string) {
 	s := gates.on(storage)
-	s.otp += "\nissuer https://id.invalid {\naudience a\nintrospect client {file.$DIR/secret}\n}\nkey {file.$DIR/key}"
+	mails := newMailServer(t)
+	s.site = strings.Replace(s.site, "otp_server", "otp_server {\nzitadel\n}", 1)
+	s.otp += "\nnotifier smtp {\naddress " + mails.address + "\nfrom no-reply@example.com\nusername caddy\npassword {file.$DIR/smtp}\n}" +
+		"\nissuer https://id.invalid {\naudience a\nintrospect client {file.$DIR/secret}\n}\nkey {file.$DIR/key}"
 	s.global = "servers {\ntrace\n}"
 	// All that Caddy can log, with the filter that the warning about the header names.
 	const filter = "format filter {\nrequest>headers>X-Otp delete\n}"
@@ -105,6 +108,7 @@ func testSecrets(t *testing.T, storage string) {
 	key := base64.StdEncoding.EncodeToString([]byte("a key that nobody must ever see!"))
 	write(t, filepath.Join(n.dir, "secret"), "the client secret")
 	write(t, filepath.Join(n.dir, "password"), "the password of Redis")
+	write(t, filepath.Join(n.dir, "smtp"), "the password of the mail server")
 	write(t, filepath.Join(n.dir, "key"), key)
 	n.start()
 
@@ -112,7 +116,7 @@ func testSecrets(t *testing.T, storage string) {
 	token := u.token()
 	secrets := map[string]string{
 		"key": key, "key's bytes": "a key that nobody must ever see!", "client secret": "the client secret",
-		"password of Redis": "the password of Redis", "PIN": "80315297", "password": "correct horse",
+		"password of Redis": "the password of Redis", "password of the mail server": "the password of the mail server", "PIN": "80315297", "password": "correct horse",
 		"wrong PIN": "40917362", "wrong code": "73519046", "token": token, "signature of the token": token[strings.LastIndex(token, ".")+1:],
 	}
 	u.administer("set-pin", `"pin":"`+secrets["PIN"]+`"`).want(t, 204, "")
@@ -124,6 +128,23 @@ func testSecrets(t *testing.T, storage string) {
 	u.verify(secrets["wrong code"]).want(t, 404, "invalid-otp")
 	u.verify(secrets["code"]).want(t, 204, "")
 	u.get("/gated", "X-OTP: "+secrets["TOTP code"]).wantApp(t)
+	u.post(sendmail, "").want(t, 204, "")
+	secrets["mailed code"] = mails.code(t, u.name+"@example.com")
+	u.verify(secrets["mailed code"], "login").want(t, 204, "")
+	mails.setRefuse(true)
+	u.post(sendmail, "").want(t, 503, "notification-failed")
+
+	// Of another user, who has no factor yet, by REST and by Connect.
+	v := n.user(t)
+	secrets["new PIN"] = "4710"
+	secrets["registration's secret"] = v.register()
+	secrets["registration's code"] = codeAt(t, secrets["registration's secret"], 0)
+	const call = "/zitadel.user.v2.UserService/VerifyTOTPRegistration"
+	for _, code := range []string{`"` + secrets["wrong code"] + `"`, secrets["wrong code"], `"` + secrets["registration's code"] + `"`} {
+		v.post(call, `{"userId":"`+v.name+`","code":`+code+`}`)
+	}
+	v.get("/gated").wantApp(t)
+	v.as(v.token(), "PUT", "/user/pin", `{"data":{"type":"pin","attributes":{"pin":"`+secrets["new PIN"]+`","otp":"`+codeAt(t, secrets["registration's secret"], 1)+`"}}}`).want(t, 200, "")
 	u.get("/gated", "X-OTP: "+secrets["wrong code"]).want(t, 401, "invalid-otp")
 	if a := u.get("/errors", "X-OTP: "+secrets["wrong code"]); a.Status != 401 {
 		t.Errorf("/errors: %d", a.Status)
