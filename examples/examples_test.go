@@ -32,15 +32,15 @@ import (
 
 // TestDocuments loads every block of Caddyfile in the documents.
 func TestDocuments(t *testing.T) {
-	for _, name := range []string{"README.md", "SECURITY.md"} {
-		for _, b := range blocks(t, read(t, "../"+name)) {
+	for _, path := range append(documents(t), "../SECURITY.md") {
+		for _, b := range blocks(t, read(t, path)) {
 			for _, kind := range b.kinds {
-				t.Run(fmt.Sprintf("%s:%d %s", name, b.line, kind), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s:%d %s", filepath.Base(path), b.line, kind), func(t *testing.T) {
 					load(t, wrap(t, kind, b.text))
 				})
 			}
 			if formatted := string(caddyfile.Format([]byte(b.text))); formatted != b.text {
-				t.Errorf("%s:%d is not formatted: %s", name, b.line, formatted)
+				t.Errorf("%s:%d is not formatted: %s", path, b.line, formatted)
 			}
 		}
 	}
@@ -85,11 +85,14 @@ func TestCaddyfileExample(t *testing.T) {
 	}
 }
 
-// TestEveryOptionIsDocumented asks for the name of each option in the README
-// and in the example.
+// TestEveryOptionIsDocumented asks for the name of each option in the README or
+// the pages beside it, and in the example.
 func TestEveryOptionIsDocumented(t *testing.T) {
-	for _, name := range []string{"README.md", "Caddyfile.example"} {
-		text := read(t, "../"+name)
+	var reference string
+	for _, path := range documents(t) {
+		reference += read(t, path)
+	}
+	for name, text := range map[string]string{"README.md and docs": reference, "Caddyfile.example": read(t, "../Caddyfile.example")} {
 		for _, module := range []any{
 			caddymodule.App{}, caddymodule.Server{}, caddymodule.OIDCAuth{}, caddymodule.StepUp{},
 			caddymodule.RedisStorage{}, caddymodule.RemoteCredentials{}, caddymodule.SMTPNotifier{}, caddymodule.WebhookNotifier{},
@@ -101,6 +104,16 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// documents are the README and the pages of reference that it links to.
+func documents(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	return append(pages, "../README.md")
 }
 
 // block is a block of Caddyfile in a document.
