@@ -27,7 +27,7 @@ func init() { caddy.RegisterModule(new(App)) }
 
 // App is what the handlers of caddy-otp share: the OpenID providers whose
 // tokens are accepted, the storage, the keys that protect it, and the limits.
-// The handlers `otp_server` and `step_up` do not load without it.
+// The handlers `otp_server`, `oidc_auth` and `step_up` do not load without it.
 //
 // All text takes global placeholders such as `{env.NAME}` and `{file./path}`,
 // which are resolved once, when the configuration is loaded.
@@ -87,7 +87,6 @@ type App struct {
 	totpIssuer string          // empty: the site's host
 	managed    *upstream.Managed
 	cors       *cors.Policy // nil: none
-	pins       bool         // PINs and passwords are ours to show and to set
 	reveal     bool
 	// What the sites of this configuration have, for the warnings at the start.
 	gates, servers atomic.Int32
@@ -145,14 +144,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	_, a.pins = credentials.(otp.Hasher)
 	notifier, err := loadNotifier(ctx, a)
 	if err != nil {
 		return err
 	}
 	logger := slogger(a.logger, "otp")
 	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
-	a.service = otp.New(config, vault, ring, credentials, notifier, time.Now, a.audit, logger)
+	a.service = otp.New(config, otp.Parts{
+		Vault: vault, Ring: ring, Credentials: credentials, Notifier: notifier, Now: time.Now, Audit: a.audit, Logger: logger,
+	})
 	return nil
 }
 

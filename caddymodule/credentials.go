@@ -1,11 +1,8 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,6 +12,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/caddymodule/guest"
 	"github.com/caddy-otp/caddy-otp/internal/credentials"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 func init() {
@@ -86,27 +84,13 @@ func (c *RemoteCredentials) Provision(ctx caddy.Context) error {
 	if c.url, err = r.text("credentials http", c.URL); err != nil {
 		return err
 	}
-	if err := checkServiceURL(c.url); err != nil {
+	if err := service.CheckURL(c.url); err != nil {
 		return fmt.Errorf("credentials http: %w", err)
 	}
 	if c.Secret != "" {
 		c.secret, err = r.secret("credentials http secret", c.Secret)
 	}
 	return err
-}
-
-// checkServiceURL asks for TLS where secrets leave the machine.
-func checkServiceURL(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return errors.New("give the address of the service, as in https://accounts.example.com/check")
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
-		return errors.New("the address must be https, or http on loopback")
-	}
-	return nil
 }
 
 // Credentials returns the checker.

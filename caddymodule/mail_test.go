@@ -19,7 +19,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
-	"github.com/caddy-otp/caddy-otp/internal/signature"
+	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 // mailServer is an SMTP server that keeps what it accepts.
@@ -233,13 +233,13 @@ func TestEndToEndWebhook(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		body, _ := io.ReadAll(r.Body)
-		sent := r.Header.Get(signature.Header)
+		sent := r.Header.Get(service.SignatureHeader)
 		at, err := time.Parse(time.DateTime, "2006-01-02 15:04:05")
 		if unix := regexp.MustCompile(`^t=(\d+),`).FindStringSubmatch(sent); unix != nil && err == nil {
 			seconds, _ := json.Number(unix[1]).Int64()
 			at = time.Unix(seconds, 0)
 		}
-		if sent != signature.Sign(secret, body, at) || json.Unmarshal(body, &got) != nil {
+		if sent != service.Sign(secret, body, at) || json.Unmarshal(body, &got) != nil {
 			t.Errorf("signature %q of %s", sent, body)
 		}
 		w.WriteHeader(status)

@@ -83,7 +83,7 @@ func (s *SMTPNotifier) options(r resolver) (o notify.SMTPOptions, err error) {
 	}
 	o.TLS = notify.TLS(protection)
 	if s.Password != "" {
-		if o.Password, err = r.secret("notifier smtp password", s.Password); err != nil {
+		if o.Password, err = r.secret("password", s.Password); err != nil {
 			return o, err
 		}
 	}

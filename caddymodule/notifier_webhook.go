@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/caddymodule/guest"
 	"github.com/caddy-otp/caddy-otp/internal/notify"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 func init() { caddy.RegisterModule(new(WebhookNotifier)) }
@@ -42,7 +43,7 @@ func (w *WebhookNotifier) Provision(ctx caddy.Context) error {
 	if w.url, err = r.text("notifier webhook", w.URL); err != nil {
 		return err
 	}
-	if err := checkServiceURL(w.url); err != nil {
+	if err := service.CheckURL(w.url); err != nil {
 		return fmt.Errorf("notifier webhook: %w", err)
 	}
 	if w.Secret != "" {

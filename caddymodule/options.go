@@ -131,7 +131,7 @@ func (a *App) config() (otp.Config, error) {
 	case codes.Digits < 6 || codes.Digits > 8:
 		return otp.Config{}, fmt.Errorf("codes digits %d: choose 6 to 8", codes.Digits)
 	case codes.Lifetime < caddy.Duration(time.Second) || codes.Lifetime > caddy.Duration(maxLifetime):
-		return otp.Config{}, fmt.Errorf("codes lifetime %s: choose at most %s", time.Duration(codes.Lifetime), maxLifetime)
+		return otp.Config{}, fmt.Errorf("codes lifetime %s: choose 1s, or more, and at most 10m", time.Duration(codes.Lifetime))
 	case skew < 0 || skew > maxSkew:
 		return otp.Config{}, fmt.Errorf("totp skew %d: choose 0 to %d steps", skew, maxSkew)
 	case devices < 1 || devices > 50:

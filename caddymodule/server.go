@@ -66,7 +66,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 		Refused:       s.refused,
 		Address:       s.app.mailAddress,
 		Prefix:        prefix,
-		PINs:          s.app.pins,
+		PINs:          s.app.service.KeepsCredentials(),
 		EnforceScopes: s.EnforceScopes,
 		Reveal:        s.app.reveal,
 		Now:           time.Now,
@@ -150,6 +150,7 @@ func prefix(r *http.Request) string {
 	return prefix
 }
 
+// refused logs a refused request.
 func (s *Server) refused(r *http.Request, reason stepup.Reason) {
 	s.app.auditRefusal(r, s.app.enter(r), reason)
 }

@@ -16,7 +16,7 @@ func Host(r *http.Request) string {
 		host = r.Host
 	}
 	if strings.ContainsFunc(host, func(c rune) bool {
-		return c != '-' && c != '.' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+		return c != '-' && c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 	}) {
 		return ""
 	}

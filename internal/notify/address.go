@@ -41,11 +41,11 @@ func checkAddress(address string) error {
 // IsAddress tells whether mail can go to an address: one plain local-part@domain.
 func IsAddress(address string) bool { return checkAddress(address) == nil }
 
-// checkSite takes a host: a name or an IP address. The site stands in a mail that
-// its reader trusts, and came with the request.
+// checkSite takes a host's name, or nothing. The site stands in a mail that its
+// reader trusts, and came with the request.
 func checkSite(site string) error {
-	if !consistsOf(site, "-._:[]") {
-		return errors.New("the site is not a host")
+	if site != "" && (!isASCII(site) || !consistsOf(site, "-._")) {
+		return errors.New("the site is not the name of a host")
 	}
 	return nil
 }

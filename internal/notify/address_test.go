@@ -35,13 +35,13 @@ func TestCheckAddress(t *testing.T) {
 }
 
 func TestCheckSite(t *testing.T) {
-	for _, site := range []string{"app.example.com", "localhost", "127.0.0.1", "::1", "[::1]", "my_app.internal", "exämple.org"} {
+	for _, site := range []string{"app.example.com", "localhost", "127.0.0.1", "my_app.internal", ""} {
 		if err := checkSite(site); err != nil {
 			t.Errorf("%q: %v", site, err)
 		}
 	}
 	for _, site := range []string{
-		"", " ", "a b", "a\r\nBcc: bob@example.org", "a\n", "a\x00", "<b>a", "a/b", "a,b", "a@b", "a?b", "a\u2028b", "\u202emoc.elpmaxe", "\xff", `"a"`, "a{b}",
+		" ", "::1", "[::1]", "exämple.org", "a b", "a\r\nBcc: bob@example.org", "a\n", "a\x00", "<b>a", "a/b", "a,b", "a@b", "a?b", "a\u2028b", "\u202emoc.elpmaxe", "\xff", `"a"`, "a{b}",
 	} {
 		if checkSite(site) == nil {
 			t.Errorf("%q is taken", site)

@@ -18,10 +18,8 @@ func (s *SMTP) compose(n otp.Notification) ([]byte, error) {
 	if err := checkAddress(n.To); err != nil {
 		return nil, err
 	}
-	if n.Site != "" {
-		if err := checkSite(n.Site); err != nil {
-			return nil, err
-		}
+	if err := checkSite(n.Site); err != nil {
+		return nil, err
 	}
 	now := s.now()
 	text, err := s.templates.execute(values{

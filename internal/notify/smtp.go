@@ -1,5 +1,3 @@
-// Package notify brings one-time passwords to their users: by mail, or by a
-// service of the operator's.
 package notify
 
 import (
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 // TLS is how the connection to a mail server is protected.
@@ -113,22 +112,17 @@ func checkTLS(t TLS, host string, port uint64) (TLS, error) {
 	switch {
 	case t == "" && port == 465:
 		return ImplicitTLS, nil
-	case t == "" && isLoopback(host):
+	case t == "" && service.IsLoopback(host):
 		return NoTLS, nil
 	case t == "":
 		return StartTLS, nil
 	case t != StartTLS && t != ImplicitTLS && t != NoTLS:
 		return "", fmt.Errorf("tls %q is unknown: choose starttls, tls or off", t)
-	case t == NoTLS && !isLoopback(host):
+	case t == NoTLS && !service.IsLoopback(host):
 		return "", fmt.Errorf("tls off would send codes to %s in the clear, and is for servers on loopback: choose starttls or tls", host)
 	default:
 		return t, nil
 	}
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func tlsConfig(c *tls.Config, host string) *tls.Config {
@@ -140,10 +134,6 @@ func tlsConfig(c *tls.Config, host string) *tls.Config {
 	c.MinVersion = tls.VersionTLS12
 	return c
 }
-
-// errMaybeSent tells who reads the log that a notification may arrive, although
-// its code will not be good for anything.
-var errMaybeSent = errors.New("it may have been sent all the same")
 
 // Interface guards
 var _ otp.Notifier = (*SMTP)(nil)

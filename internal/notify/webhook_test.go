@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -156,27 +155,6 @@ func parrot(t *testing.T) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// The limit of the client's own is looked up, not waited for.
-func TestWebhookTimeout(t *testing.T) {
-	hangs := roundTripper(func(r *http.Request) (*http.Response, error) {
-		if deadline, ok := r.Context().Deadline(); !ok || time.Until(deadline) > 5*time.Second {
-			t.Errorf("the service may take until %v, %t", deadline, ok)
-		}
-		<-r.Context().Done()
-		return nil, r.Context().Err()
-	})
-	w := NewWebhook("http://127.0.0.1:1/", webhookSecret, hangs, time.Now)
-	if w.client.Timeout != 5*time.Second {
-		t.Errorf("the service may take %v", w.client.Timeout)
-	}
-	w.client.Timeout = 10 * time.Millisecond
-	err := w.Notify(bounded(t), notification)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	wantPlain(t, err, "") // no request was written
-}
-
 func TestWebhookUnreachable(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	closed := s.URL
@@ -189,7 +167,3 @@ func TestWebhookUnreachable(t *testing.T) {
 		wantPlain(t, newWebhook(url, webhookSecret).Notify(bounded(t), notification), "notifying by webhook")
 	}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

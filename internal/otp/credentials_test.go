@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -389,7 +388,7 @@ func TestSetPIN(t *testing.T) {
 		t.Errorf("has %t, %t, %v", pin, password, err)
 	}
 
-	n.Service = New(testConfig(), n.vault, n.ring, asked(nil), nil, n.clock.now, n.Service.audit, slog.New(slog.DiscardHandler))
+	n.Service = New(testConfig(), Parts{Vault: n.vault, Ring: n.ring, Credentials: asked(nil), Now: n.clock.now, Audit: n.Service.audit, Logger: n.logger})
 	wantErr(t, set(code, "1357"), ErrCredentialsElsewhere)
 }
 

@@ -121,7 +121,7 @@ func (s *Service) authorize(ctx context.Context, who Caller, a Authority, change
 	if !s.config.Enrolment.AnySignIn {
 		age = min(age, s.config.Enrolment.SignInAge)
 	}
-	signedIn := who.recentSignIn(age, now)
+	signedIn := s.recentSignIn(who, age, now)
 	if signedIn == 0 {
 		s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
 		return nil, &EnrolmentError{}

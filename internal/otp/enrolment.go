@@ -44,11 +44,7 @@ func (s *Service) enrolmentRule(who Caller, owner Subject, now time.Time) *store
 // first factor.
 func (s *Service) signedIn(who Caller, now time.Time) store.Instant {
 	if !s.config.Enrolment.AnySignIn {
-		if who.AuthTime.IsZero() && !s.undated.Swap(true) {
-			s.logger.Warn("a token has no auth_time, by which a recent sign-in is told: its users cannot add a first factor; " +
-				"have the provider put it into access tokens, or set `enrolment self { recent_sign_in off }`")
-		}
-		return who.recentSignIn(s.config.Enrolment.SignInAge, now)
+		return s.recentSignIn(who, s.config.Enrolment.SignInAge, now)
 	}
 	for _, known := range []time.Time{who.AuthTime, who.IssuedAt} {
 		if !known.IsZero() {
@@ -56,6 +52,16 @@ func (s *Service) signedIn(who Caller, now time.Time) store.Instant {
 		}
 	}
 	return 1 // any token will do, but none for a subject who was ever revoked
+}
+
+// recentSignIn is when the caller signed in if that is no longer than age ago,
+// else zero. Tokens that do not tell are worth a word to the operator.
+func (s *Service) recentSignIn(who Caller, age time.Duration, now time.Time) store.Instant {
+	if who.AuthTime.IsZero() && !s.undated.Swap(true) {
+		s.logger.Warn("a token has no auth_time, by which a recent sign-in is told: its users cannot add a first factor; " +
+			"have the provider put it into access tokens, or, for authenticators, set `enrolment self { recent_sign_in off }`")
+	}
+	return who.recentSignIn(age, now)
 }
 
 // mayActFor asks a caller who manages somebody else's factors for what managing
@@ -76,27 +82,30 @@ func (s *Service) mayActFor(ctx context.Context, who Caller, owner Subject) erro
 func (s *Service) hasProved(ctx context.Context, who Caller, r *store.Record) error {
 	now := store.At(s.now())
 	r.Prune(now)
-	types := provingTypes(r)
-	if len(types) == 0 {
-		types = Types()
+	types := Types()
+	if proving := r.Proving(); proving != "" {
+		types = []Type{Type(proving)}
 	}
 	e, found := r.Newest(who.Session, append(names(types), "recovery"))
-	if !found || e.At < now.Add(-EnrolmentAge) {
-		s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
-		return &EnrolmentError{types}
+	if found && e.At >= now.Add(-EnrolmentAge) {
+		return nil
 	}
-	return nil
+	s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
+	return &EnrolmentError{types, EnrolmentAge}
 }
 
-// provingTypes are those that the enrolment rule asks for; none if the subject
-// has no factor yet.
-func provingTypes(r *store.Record) []Type {
-	for _, t := range []Type{TOTP, DeviceTOTP} {
-		if r.HasConfirmedFactor(string(t)) {
-			return []Type{t}
-		}
+// enrolmentRequired refuses what the enrolment rule does not allow, and says what
+// it would take.
+func (s *Service) enrolmentRequired(ctx context.Context, who Caller, r *store.Record, t Type) error {
+	s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), t)
+	if proving := r.Proving(); proving != "" {
+		return &EnrolmentError{[]Type{Type(proving)}, EnrolmentAge}
 	}
-	return []Type{}
+	e := &EnrolmentError{Types: []Type{}, MaxAge: s.config.Enrolment.SignInAge}
+	if s.config.Enrolment.AnySignIn {
+		e.MaxAge = 0
+	}
+	return e
 }
 
 // removeFactor removes a factor of owner's.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,7 +54,7 @@ func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) err
 	}
 	if outcome.Refused != "" {
 		s.log(ctx, who, audit.Rejected, string(outcome.Refused), Login)
-		return &SendLimitError{RetryAt: nextSend(outcome.Record)}
+		return &SendLimitError{RetryAt: nextSend(outcome.Record, s.config.Sends.Codes)}
 	}
 
 	code, expires := drawCode(s.config.Digits), now.Add(s.config.Lifetime)
@@ -70,13 +72,10 @@ func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) err
 	return err
 }
 
-// nextSend is when the first of the sends that count ceases to.
-func nextSend(r *store.Record) time.Time {
-	next := store.Never
-	for _, expires := range r.Sends {
-		next = min(next, expires)
-	}
-	return next.Time()
+// nextSend is when fewer than most of the sends count.
+func nextSend(r *store.Record, most int) time.Time {
+	expiries := slices.Sorted(maps.Values(r.Sends))
+	return expiries[len(expiries)-most].Time()
 }
 
 // notify sends a notification. Why it failed is logged each time: the limit of

@@ -102,6 +102,14 @@ func TestSendLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.mustSend(o, who)
+
+	// A limit that was lowered meanwhile: more than one has to go.
+	n.clock.advance(time.Minute)
+	n.mustSend(o, who)
+	n.config.Sends.Codes = 1
+	if err := n.send(who); !errors.As(err, &limited) || !limited.RetryAt.Equal(n.clock.now().Add(time.Hour)) {
+		t.Fatalf("with another limit: %v, %+v", err, limited)
+	}
 }
 
 // TestSendFails: no code is live then, the older one included, and it counts as

@@ -22,7 +22,9 @@ type Notification struct {
 // Notifier sends codes to their users.
 type Notifier interface {
 	// Notify returns nil once somebody else has taken over responsibility for
-	// the notification, and before ctx ends. With an error the code never becomes
-	// live, whether or not it arrives.
+	// the notification, and before ctx ends, which is in 10 seconds: the user's
+	// request waits for it. With an error the code never becomes live, whether or
+	// not it arrives. The error is logged as it is: it must show neither the code
+	// nor the address.
 	Notify(ctx context.Context, n Notification) error
 }

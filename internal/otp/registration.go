@@ -106,7 +106,7 @@ func (s *Service) ConfirmAuthenticator(ctx context.Context, who Caller, owner Su
 // the code has served.
 func (s *Service) confirm(ctx context.Context, who Caller, f *pending, code string) error {
 	if !f.record.MayEnrol(*s.enrolmentRule(who, f.owner, s.now())) {
-		return s.refusal(ctx, who, &store.Outcome{Refused: store.RefusedEnrolment, Record: f.record}, TOTP)
+		return s.enrolmentRequired(ctx, who, f.record, TOTP)
 	}
 	g := guess{[]Type{TOTP}, func(p *store.Payment, now time.Time) match {
 		return s.judgePending(f.owner, p, p.Record, f.id, code, now)

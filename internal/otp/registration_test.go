@@ -3,6 +3,7 @@ package otp
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -198,12 +199,21 @@ func TestFirstDeviceRule(t *testing.T) {
 		"any sign-in":       {Enrolment{AnySignIn: true}, 5 * time.Minute, nil},
 		"any, but too late": {Enrolment{AnySignIn: true}, 6 * time.Minute, ErrEnrolment},
 		"closed":            {Enrolment{Closed: true}, 0, ErrEnrolmentClosed},
+		"not known":         {Enrolment{SignInAge: time.Hour}, -1, ErrEnrolment},
+		"any, but no time":  {Enrolment{AnySignIn: true}, -1, ErrEnrolment},
 	} {
 		n := newNode(t, func(c *Config) { c.Enrolment = test.rule })
 		who := n.newCaller("user")
 		who.AuthTime = start.Add(-test.ago)
+		if test.ago < 0 {
+			who.AuthTime = time.Time{}
+		}
 		if _, _, err := n.AddDevice(t.Context(), who, "", Authority{}); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%s: %v", name, err)
+		}
+		_, _, _ = n.AddDevice(t.Context(), who, "", Authority{})
+		if got := strings.Count(n.log.text(), "no auth_time"); got > 1 || (got == 1) != (test.ago < 0) {
+			t.Errorf("%s: the operator is told %d times", name, got)
 		}
 	}
 }
@@ -357,8 +367,8 @@ func TestConfirmationInParallel(t *testing.T) {
 			t.Errorf("another: %v", err)
 		}
 	}
-	if passed != 1 {
-		t.Errorf("%d passed", passed)
+	if e := n.show(who).Elevations; passed != 1 || len(e) != 1 {
+		t.Errorf("%d passed, elevations %v", passed, e)
 	}
 }
 

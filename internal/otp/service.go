@@ -63,11 +63,24 @@ type Service struct {
 	retention atomic.Int64 // how long elevations are kept, in nanoseconds
 }
 
-// New returns a service. Without a notifier (nil) it sends no codes. Now is the
-// only clock that it reads.
-func New(config Config, vault *Vault, ring *seal.Ring, credentials Credentials, notifier Notifier, now func() time.Time, log *audit.Log, logger *slog.Logger) *Service {
-	s := &Service{config: config, vault: vault, ring: ring, credentials: credentials, notifier: notifier, now: now, audit: log, logger: logger, memory: new(memory)}
-	s.standIn = ring.Seal([]byte(newSecret()), standInContext)
+// Parts are what a service is made of. All are required but Notifier.
+type Parts struct {
+	Vault       *Vault
+	Ring        *seal.Ring
+	Credentials Credentials
+	Notifier    Notifier         // nil: no codes are sent
+	Now         func() time.Time // the only clock that is read
+	Audit       *audit.Log
+	Logger      *slog.Logger
+}
+
+// New returns a service.
+func New(config Config, p Parts) *Service {
+	s := &Service{
+		config: config, vault: p.Vault, ring: p.Ring, credentials: p.Credentials, notifier: p.Notifier,
+		now: p.Now, audit: p.Audit, logger: p.Logger, memory: new(memory),
+	}
+	s.standIn = s.ring.Seal([]byte(newSecret()), standInContext)
 	s.Retain(EnrolmentAge)
 	return s
 }

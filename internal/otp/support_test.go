@@ -249,8 +249,10 @@ func startNode(t testing.TB, config Config, storage store.Storage, c *clock, cre
 	}
 	n := &node{t: t, storage: &tapped{Storage: storage}, clock: c, audit: &lines{}, log: &lines{}}
 	logger := slog.New(slog.NewJSONHandler(n.log, nil))
-	n.Service = New(config, NewVault(n.storage, r, logger), r, credentials, nil, c.now,
-		audit.New(slog.New(slog.NewJSONHandler(n.audit, nil))), logger)
+	n.Service = New(config, Parts{
+		Vault: NewVault(n.storage, r, logger), Ring: r, Credentials: credentials, Now: c.now,
+		Audit: audit.New(slog.New(slog.NewJSONHandler(n.audit, nil))), Logger: logger,
+	})
 	return n
 }
 

@@ -104,8 +104,15 @@ var (
 	// password is right.
 	ErrCredentialsUnavailable = errors.New("credentials unavailable")
 
+	// ErrCredentialsElsewhere means that PINs and passwords are not kept here.
+	ErrCredentialsElsewhere = errors.New("PINs and passwords are not kept in this store: set them where `credentials` asks for them")
+
 	// ErrEnrolment means that a factor, or a recent sign-in, must be proved first.
 	ErrEnrolment = errors.New("managing factors takes a recent proof of one")
+
+	// ErrAbandoned is an [ErrUnavailable] of which the store is innocent: the
+	// client was gone before anything began.
+	ErrAbandoned = errors.New("the client is gone")
 
 	// ErrEnrolmentClosed means that users cannot add factors themselves.
 	ErrEnrolmentClosed = errors.New("enrolment is closed")
@@ -134,6 +141,9 @@ type EnrolmentError struct {
 	// Types of one-time password of which the session has to prove one. None:
 	// the user has to sign in again.
 	Types []Type
+	// MaxAge is how old the proof, or the sign-in, may be. Zero: any token of a
+	// later sign-in will do.
+	MaxAge time.Duration
 }
 
 // Error returns the text of ErrEnrolment.

@@ -51,16 +51,16 @@ var ErrWrongKey = errors.New("the store was made with another key: put it back a
 // Load returns the subject's record. It is not begun for a client that is gone,
 // and neither is Pay.
 func (v *Vault) Load(ctx context.Context, s Subject) (*store.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrAbandoned)
 	}
 	return within(ctx, v, s, v.storage.Load)
 }
 
 // Pay pays for an attempt.
 func (v *Vault) Pay(ctx context.Context, s Subject, a store.Attempt) (*store.Payment, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrAbandoned)
 	}
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Payment, error) {
 		return v.storage.Pay(ctx, key, a)

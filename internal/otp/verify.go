@@ -150,7 +150,6 @@ func (s *Service) refusal(ctx context.Context, who Caller, o *store.Outcome, t T
 	case store.RefusedNoElevation:
 		return ErrNoElevation
 	default:
-		s.log(ctx, who, audit.Rejected, string(o.Refused), t)
-		return &EnrolmentError{provingTypes(o.Record)}
+		return s.enrolmentRequired(ctx, who, o.Record, t)
 	}
 }

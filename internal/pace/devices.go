@@ -137,11 +137,14 @@ func (a *API) removeDevice(c call) *jsonapi.Error {
 // enrolmentRequired is the challenge (RFC 9470) to a caller who has to prove a
 // factor first, or, without one, to sign in again.
 func (a *API) enrolmentRequired(c call, e *otp.EnrolmentError) *jsonapi.Error {
-	age := int(otp.EnrolmentAge.Seconds())
-	challenge, detail := "A recent one-time password is required.", "This takes a one-time password of a factor, no older than 10 minutes."
+	age := int(e.MaxAge.Seconds())
+	challenge, detail := "A recent one-time password is required.", fmt.Sprintf("This takes a one-time password of a factor, no older than %d seconds.", age)
 	parameter := ""
 	if len(e.Types) == 0 { // a new token would help
-		challenge, detail = "A recent sign-in is required.", "This takes a sign-in no older than 10 minutes."
+		challenge, detail = "A recent sign-in is required.", fmt.Sprintf("This takes a sign-in no older than %d seconds.", age)
+		if age == 0 {
+			detail = "This takes a new sign-in."
+		}
 		parameter = fmt.Sprintf(`, max_age="%d"`, age)
 	}
 	c.w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_user_authentication", error_description="%s"%s`, challenge, parameter))

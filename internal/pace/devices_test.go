@@ -182,9 +182,14 @@ func TestRemoveDevice(t *testing.T) {
 
 	// Another user's is none of ours.
 	bob := w.user("bob")
-	bob.AuthTime = w.now()
 	alice := w.caller
 	w.caller = bob
+	rec = w.send("DELETE", "/user/devices/totp/"+idA, "") // who has none has to sign in
+	w.want(rec, 401, jsonapi.OTPRequired, "")
+	if got := rec.Header().Get("WWW-Authenticate"); !strings.HasSuffix(got, `, max_age="420"`) || !strings.Contains(rec.Body.String(), `"maxAge": 420`) {
+		t.Errorf("challenge: %s\n%s", got, rec.Body)
+	}
+	w.caller.AuthTime = w.now()
 	w.want(w.send("DELETE", "/user/devices/totp/"+idA, ""), 404, jsonapi.NotFound, "")
 	w.caller = alice
 	w.want(w.send("DELETE", "/user/devices/totp/"+idA, ""), 204, "", "")

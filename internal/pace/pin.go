@@ -36,15 +36,14 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 	if err != nil {
 		return err
 	}
-	leave, ok := a.waiting.enter(c.caller.Subject)
-	if !ok {
-		seconds = 0 // others wait already
+	deadline := a.Now()
+	if seconds > 0 && c.r.Method != http.MethodHead {
+		if leave, ok := a.waiting.enter(c.caller.Subject); ok {
+			defer leave()
+			deadline = deadline.Add(time.Duration(seconds)*time.Second - ahead)
+		}
 	}
-	defer leave()
-	if c.r.Method == http.MethodHead {
-		seconds = 0
-	}
-	for left := time.Duration(seconds)*time.Second - ahead; ; left -= waitStep {
+	for {
 		pin, password, failed := a.OTP.HasCredentials(c.r.Context(), c.caller)
 		if failed != nil {
 			return a.failure(c, failed, &jsonapi.Error{Code: jsonapi.InternalError})
@@ -53,6 +52,7 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 			c.w.WriteHeader(http.StatusOK)
 			return nil
 		}
+		left := deadline.Sub(a.Now())
 		if left <= 0 || a.Exiting() {
 			return &jsonapi.Error{Code: jsonapi.NotFound, Detail: missing}
 		}
@@ -79,7 +79,7 @@ func (w *waiting) enter(user otp.Subject) (leave func(), ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.users[user] >= mostWaiting {
-		return func() {}, false
+		return nil, false
 	}
 	if w.users == nil {
 		w.users = make(map[otp.Subject]int)

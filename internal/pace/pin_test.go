@@ -109,6 +109,7 @@ func TestAwait(t *testing.T) {
 		<-waiting
 	}
 	w.want(w.send("GET", "/user/password?timeout=60", ""), 404, jsonapi.NotFound, "")
+	w.advance(time.Minute)
 	close(release)
 	group.Wait()
 	if len(w.waiting.users) != 0 {

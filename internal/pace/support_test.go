@@ -137,13 +137,15 @@ func newWorldOf(t testing.TB, c otp.Credentials, limits ...store.Limits) *world 
 		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
 		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
-		Enrolment:        otp.Enrolment{SignInAge: 10 * time.Minute},
+		Enrolment:        otp.Enrolment{SignInAge: 7 * time.Minute},
 		Sends:            otp.SendLimit{Codes: 2, Within: time.Hour},
 	}
 	if len(limits) > 0 {
 		config.Limits, config.CredentialLimits = limits[0], limits[0]
 	}
-	w.service = otp.New(config, otp.NewVault(w.storage, ring, logger), ring, c, w.mails, w.now, audit.New(logger), logger)
+	w.service = otp.New(config, otp.Parts{
+		Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: c, Notifier: w.mails, Now: w.now, Audit: audit.New(logger), Logger: logger,
+	})
 	w.API = &API{
 		OTP: w.service, Now: w.now, After: w.after, Exiting: func() bool { return w.exiting }, Authenticate: w.authenticate,
 		Prefix:  func(*http.Request) string { return "" },

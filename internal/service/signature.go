@@ -1,6 +1,4 @@
-// Package signature signs the requests that go out to an operator's services,
-// so that they can tell who sent them, and when.
-package signature
+package service
 
 import (
 	"crypto/hmac"
@@ -11,10 +9,11 @@ import (
 	"time"
 )
 
-// Header carries the signature.
-const Header = "Otp-Signature"
+// SignatureHeader carries the signature of a request, so that a service can tell
+// who sent it, and when.
+const SignatureHeader = "Otp-Signature"
 
-// Sign returns the value of [Header] for a body: `t=<unix>,v1=<signature>`, the
+// Sign returns the value of [SignatureHeader] for a body: `t=<unix>,v1=<signature>`, the
 // signature being the HMAC-SHA-256 of `<unix>.<body>`, in hexadecimal. The time
 // lets the receiver refuse what is replayed later.
 func Sign(secret string, body []byte, now time.Time) string {

@@ -121,7 +121,7 @@ func newWorld(t testing.TB) *world {
 		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
 		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
-	}, otp.NewVault(w.storage, ring, logger), ring, pins{}, nil, w.now, audit.New(logger), logger)
+	}, otp.Parts{Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: pins{}, Now: w.now, Audit: audit.New(logger), Logger: logger})
 	w.Retain(24 * time.Hour)
 	if err := w.Open(t.Context()); err != nil {
 		t.Fatal(err)

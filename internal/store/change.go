@@ -277,15 +277,23 @@ func (r *Record) judge(c Change) Refusal {
 // MayEnrol is the enrolment rule: a subject with an authenticator proves it, one
 // with device factors alone one of those; a recovery code stands for either.
 func (r *Record) MayEnrol(rule EnrolmentRule) bool {
-	proof := "totp"
-	switch {
-	case !r.HasConfirmedFactor(""):
+	proof := r.Proving()
+	if proof == "" {
 		return rule.SignedIn > r.RevokedAt
-	case !r.HasConfirmedFactor("totp"):
-		proof = "device-totp"
 	}
 	e, found := r.Newest(rule.Session, []string{proof, "recovery"})
 	return found && e.At >= rule.NotBefore
+}
+
+// Proving is the type of factor that the enrolment rule asks for, empty if the
+// subject has none yet.
+func (r *Record) Proving() string {
+	for _, factor := range []string{"totp", "device-totp"} {
+		if r.HasConfirmedFactor(factor) {
+			return factor
+		}
+	}
+	return ""
 }
 
 func (r *Record) spendable(s Spend) bool {

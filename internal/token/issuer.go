@@ -3,11 +3,12 @@ package token
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 // DefaultClockSkew and MaxClockSkew bound how far the clocks of provider and
@@ -169,18 +170,10 @@ func requireSecure(u *url.URL) error {
 	switch {
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && service.IsLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
 		return errors.New("plain http is accepted on loopback only (localhost, 127.0.0.0/8, ::1): use https")
 	}
 	return errors.New("neither https nor http: use https")
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

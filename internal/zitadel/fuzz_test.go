@@ -21,9 +21,9 @@ func FuzzPath(f *testing.F) {
 		f.Add(id)
 	}
 	f.Fuzz(func(t *testing.T, id string) {
-		for _, base := range bases {
+		for _, version := range versions {
 			for tail, want := range routes {
-				u, err := url.Parse("http://example.com" + base + url.PathEscape(id) + "/" + tail)
+				u, err := url.Parse("http://example.com/" + version + "/users/" + url.PathEscape(id) + "/" + tail)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -24,8 +24,7 @@ import (
 type route func(c *call, userID string, body []byte) (proto.Message, error)
 
 var (
-	// bases are followed by the user's id.
-	bases = []string{"/v2/users/", "/v2beta/users/"}
+	versions = []string{"v2", "v2beta"}
 
 	// routes by what follows the id, and by method.
 	routes = map[string]map[string]route{
@@ -41,25 +40,21 @@ var (
 
 // find returns the methods of a request's path, nil if there is no such route,
 // and the user's id in it: one segment, in which a %2F is part of the id.
+//
+// Elsewhere /%76%32/users is the same path as /v2/users (RFC 3986, section
+// 6.2.2.2): a Zitadel behind may read it so, and it must not get past here.
 func find(r *http.Request) (methods map[string]route, userID string) {
-	path := r.URL.EscapedPath()
-	for _, base := range bases {
-		if rest, ok := strings.CutPrefix(path, base); ok {
-			segment, tail, _ := strings.Cut(rest, "/")
-			id, err := url.PathUnescape(segment)
-			if err != nil || id == "" {
-				return nil, ""
-			}
-			// %74otp is the same path (RFC 3986, section 6.2.2.2): it must not get
-			// past here to a Zitadel that reads it so.
-			tail, err = url.PathUnescape(tail)
-			if err != nil {
-				return nil, ""
-			}
-			return routes[tail], id
+	segments := strings.Split(r.URL.EscapedPath(), "/")
+	for i, segment := range segments {
+		var err error
+		if segments[i], err = url.PathUnescape(segment); err != nil {
+			return nil, ""
 		}
 	}
-	return nil, ""
+	if len(segments) < 5 || segments[0] != "" || !slices.Contains(versions, segments[1]) || segments[2] != "users" || segments[3] == "" {
+		return nil, ""
+	}
+	return routes[strings.Join(segments[4:], "/")], segments[3]
 }
 
 // serveREST answers a call as Zitadel's gateway does.

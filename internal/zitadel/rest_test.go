@@ -41,6 +41,8 @@ func TestServes(t *testing.T) {
 		"/v2beta/users/1/totp/verify":                             true,
 		"/v2/users/a%2Fb/totp":                                    true,
 		"/v2/users/a%2Ftotp/totp":                                 true,
+		"/%76%32/%75sers/1/totp":                                  true,
+		"/v2%2Fusers/1/totp":                                      false,
 		"/v2/users/1/%74otp":                                      true,
 		"/v2/users/1/totp%2Fverify":                               true,
 		"/v2/users/auth0%7C1/totp":                                true,

@@ -114,7 +114,9 @@ func newWorldOf(t testing.TB, config otp.Config) *world {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
-	service := otp.New(config, otp.NewVault(w.storage, ring, logger), ring, pins{}, nil, w.now, audit.New(logger), logger)
+	service := otp.New(config, otp.Parts{
+		Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: pins{}, Now: w.now, Audit: audit.New(logger), Logger: logger,
+	})
 	w.API = &API{
 		OTP: service, Now: w.now, Authenticate: w.authenticate,
 		Refused: func(_ *http.Request, reason stepup.Reason) { w.refused = append(w.refused, reason) },

@@ -114,7 +114,7 @@ func (c *call) permit(userID, scope string) (otp.Subject, error) {
 }
 
 // details are those of a write that was just made. The sequence, which grows with
-// every write in Zitadel, is the time, in microseconds so that no two are equal.
+// every write in Zitadel, is the time, in microseconds so that two are hardly ever equal.
 func (c *call) details(owner otp.Subject) *wire.Details {
 	at := c.Now().Truncate(time.Microsecond)
 	d := &wire.Details{Sequence: uint64(at.UnixMicro()), ChangeDate: timestamppb.New(at)}

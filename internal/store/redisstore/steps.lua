@@ -366,8 +366,14 @@ function Record.judge(r, c)
       return 'occupied'
     end
   end
-  if c.send and Record.countSends(r) >= c.send.most then
-    return 'sends'
+  if c.send then
+    local sent = 0
+    for _ in pairs(r.sends) do
+      sent = sent + 1
+    end
+    if sent >= c.send.most then
+      return 'sends'
+    end
   end
   if c.putCode and (c.putCode.send or '') ~= '' and c.putCode.send ~= r.lastSend then
     return 'outdated'
@@ -382,14 +388,21 @@ function Record.judge(r, c)
 end
 
 function Record.mayEnrol(r, rule)
-  local proof = 'totp'
-  if not Record.hasConfirmedFactor(r, '') then
+  local proof = Record.proving(r)
+  if proof == '' then
     return (rule.signedIn or 0) > (r.revokedAt or 0)
-  elseif not Record.hasConfirmedFactor(r, 'totp') then
-    proof = 'device-totp'
   end
   local e = Record.newest(r, rule.session, { proof, 'recovery' })
   return e and e.at >= rule.notBefore
+end
+
+function Record.proving(r)
+  for _, factor in ipairs({ 'totp', 'device-totp' }) do
+    if Record.hasConfirmedFactor(r, factor) then
+      return factor
+    end
+  end
+  return ''
 end
 
 function Record.spendable(r, s)
@@ -439,14 +452,6 @@ function Record.elevate(r, e)
     r.elevations[oldest] = nil
   end
   r.elevations[key] = e
-end
-
-function Record.countSends(r)
-  local count = 0
-  for _ in pairs(r.sends) do
-    count = count + 1
-  end
-  return count
 end
 
 function Record.confirm(r, id)

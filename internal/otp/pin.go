@@ -1,0 +1,80 @@
+package otp
+
+import (
+	"context"
+	"slices"
+
+	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// pinTypes are the types of one-time password that set a PIN: those that PACE's
+// apps send, and the authenticator's, which is stronger.
+var pinTypes = []Type{Account, DeviceTOTP, TOTP}
+
+// KeepsCredentials tells whether PINs and passwords are kept in the store.
+func (s *Service) KeepsCredentials() bool {
+	_, ok := s.credentials.(Hasher)
+	return ok
+}
+
+// HasCredentials tells which of PIN and password the caller has.
+func (s *Service) HasCredentials(ctx context.Context, who Caller) (pin, password bool, err error) {
+	r, err := s.vault.Load(ctx, who.Subject)
+	if err != nil {
+		return false, false, err
+	}
+	return len(r.Credentials[string(PIN)]) > 0, len(r.Credentials[string(Password)]) > 0, nil
+}
+
+// SetPIN sets the caller's PIN, against a one-time password, and voids the
+// account code that the old one has made. The counts stay as they are: a new PIN
+// buys no guesses. The error is a [*Rejection],
+// [ErrCredentialsElsewhere], [ErrCredentialsUnavailable] or [ErrUnavailable].
+func (s *Service) SetPIN(ctx context.Context, who Caller, code, pin string) error {
+	hasher, ok := s.credentials.(Hasher)
+	if !ok {
+		return ErrCredentialsElsewhere
+	}
+	// Hashed before the guess is judged, so that no guess waits in the queue
+	// with its payment made.
+	release, err := s.queue(ctx, who)
+	if err != nil {
+		return err
+	}
+	hash, err := hasher.Hash(ctx, pin)
+	release()
+	if err != nil {
+		return s.unchecked(ctx, who, err)
+	}
+	_, _, err = s.prove(ctx, who, s.guess(who.Subject, code, pinTypes), func(match) store.Change {
+		return store.Change{SetCredential: s.newCredential(who.Subject, PIN, hash), VoidCode: string(Account)}
+	})
+	if err == nil {
+		s.log(ctx, who, audit.CredentialSet, "", guessedCredential)
+	}
+	return err
+}
+
+func (s *Service) newCredential(subject Subject, kind Kind, hash []byte) *store.NewCredential {
+	return &store.NewCredential{Kind: string(kind), Hash: s.ring.Seal(hash, credentialContext(subject, kind)...)}
+}
+
+// SetCredential sets a subject's PIN or password. The error is
+// [ErrCredentialsElsewhere] or [ErrUnavailable].
+func (s *Service) SetCredential(ctx context.Context, subject Subject, kind Kind, secret string) error {
+	hasher, ok := s.credentials.(Hasher)
+	if !ok || !slices.Contains([]Kind{PIN, Password}, kind) {
+		return ErrCredentialsElsewhere
+	}
+	release, err := hasher.Admit(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	hash, err := hasher.Hash(ctx, secret)
+	if err != nil {
+		return err
+	}
+	return s.administer(ctx, subject, audit.CredentialSet, store.Change{SetCredential: s.newCredential(subject, kind, hash)})
+}
