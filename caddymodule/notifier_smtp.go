@@ -56,7 +56,7 @@ func (*SMTPNotifier) CaddyModule() caddy.ModuleInfo {
 func (s *SMTPNotifier) Provision(ctx caddy.Context) error {
 	options, err := s.options(newResolver(ctx.Logger()))
 	if err != nil {
-		return fmt.Errorf("notifier smtp: %w", err)
+		return err
 	}
 	if s.notifier, err = notify.NewSMTP(options); err != nil {
 		return fmt.Errorf("notifier smtp: %w", err)
@@ -77,18 +77,18 @@ func (s *SMTPNotifier) options(r resolver) (o notify.SMTPOptions, err error) {
 		{"tls", s.TLS, &protection},
 		{"templates", s.Templates, &templates},
 	} {
-		if *text.to, err = r.text(text.option, text.value); err != nil {
+		if *text.to, err = r.text("notifier smtp "+text.option, text.value); err != nil {
 			return o, err
 		}
 	}
 	o.TLS = notify.TLS(protection)
 	if s.Password != "" {
-		if o.Password, err = r.secret("password", s.Password); err != nil {
+		if o.Password, err = r.secret("notifier smtp password", s.Password); err != nil {
 			return o, err
 		}
 	}
 	if o.Templates, err = notify.LoadTemplates(templates); err != nil {
-		return o, fmt.Errorf("templates: %w", err)
+		return o, fmt.Errorf("notifier smtp templates: %w", err)
 	}
 	return o, nil
 }
