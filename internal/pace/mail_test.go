@@ -59,6 +59,6 @@ func TestSendmailFails(t *testing.T) {
 	}
 	w.want(w.send("POST", "/user/otp/verify", `{"otp":"`+w.mails.sent[0].Code+`","types":["login"]}`), 404, jsonapi.InvalidOTP, "")
 
-	w.storage.off.Store(true)
+	w.storage.Off.Store(true)
 	w.want(w.send("POST", sendmailPath, ""), 503, jsonapi.StorageUnavailable, "")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 )
 
 // malformed are bodies that are not one JSON object, or not read by all as the
@@ -242,7 +243,7 @@ func TestStorageDown(t *testing.T) {
 	w := newWorld(t)
 	id := "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 	w.addDevice(id)
-	w.storage.off.Store(true)
+	w.storage.Off.Store(true)
 	for _, test := range [][3]string{
 		{"POST", "/user/otp", `{"pin":"2580"}`},
 		{"POST", "/user/otp/verify", `{"otp":"123456"}`},
@@ -253,10 +254,10 @@ func TestStorageDown(t *testing.T) {
 	} {
 		rec := w.send(test[0], test[1], test[2])
 		w.want(rec, 503, jsonapi.StorageUnavailable, "")
-		if rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), errDown.Error()) {
+		if rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), otptest.ErrOff.Error()) {
 			t.Errorf("%v: %v, %s", test, rec.Header(), rec.Body)
 		}
 	}
-	w.storage.off.Store(false)
+	w.storage.Off.Store(false)
 	w.want(w.send("GET", "/user/devices/totp", ""), 200, "", "")
 }

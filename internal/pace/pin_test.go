@@ -52,7 +52,7 @@ func TestHasCredentials(t *testing.T) {
 	w.set(otp.Password, "pass word")
 	want(200, 200, `{"pin":true,"password":true}`)
 
-	w.storage.off.Store(true)
+	w.storage.Off.Store(true)
 	for _, path := range []string{"/user/pin", "/user/password", "/user/pin-or-password"} {
 		w.want(w.send("GET", path, ""), 503, jsonapi.StorageUnavailable, "")
 	}

@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,13 +15,11 @@ import (
 	"github.com/pquerna/otp/hotp"
 	"github.com/rs/xid"
 
-	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
-	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/store"
-	"github.com/caddy-otp/caddy-otp/internal/store/boltstore"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -66,46 +60,16 @@ func (o *outbox) Notify(_ context.Context, n otp.Notification) error {
 	return o.err
 }
 
-// down is a storage that can be switched off.
-type down struct {
-	*boltstore.Store
-	off atomic.Bool
-}
-
-var errDown = errors.New("the test took it down")
-
-func (d *down) Load(ctx context.Context, k store.Key) (*store.Record, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Load(ctx, k)
-}
-
-func (d *down) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Pay(ctx, k, a)
-}
-
-func (d *down) Apply(ctx context.Context, k store.Key, c store.Change) (*store.Outcome, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Apply(ctx, k, c)
-}
-
 // world is the API on a storage of its own, and one user of it.
 type world struct {
 	*API
 	t       testing.TB
 	service *otp.Service
-	storage *down
+	storage *otptest.Storage
+	clock   *otptest.Clock
 	mails   *outbox
 	exiting bool
 
-	mu       sync.Mutex
-	time     time.Time
 	identity *token.Identity
 	caller   otp.Caller
 }
@@ -118,34 +82,17 @@ func newWorld(t testing.TB, limits ...store.Limits) *world {
 func newWorldOf(t testing.TB, c otp.Credentials, limits ...store.Limits) *world {
 	t.Helper()
 	w := &world{
-		t: t, time: start, storage: &down{Store: boltstore.New(filepath.Join(t.TempDir(), "otp.db"))},
+		t: t, clock: otptest.NewClock(start), storage: otptest.NewStorage(t),
 		mails:    new(outbox),
 		identity: &token.Identity{Issuer: "https://id.example.com", Subject: "alice"},
 	}
-	t.Cleanup(func() {
-		if err := w.storage.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	w.caller = w.user("alice")
-	ring, err := seal.NewRing(make([]byte, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	logger := slog.New(slog.DiscardHandler)
-	config := otp.Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
-		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
-		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
-		Enrolment:        otp.Enrolment{SignInAge: 7 * time.Minute},
-		Sends:            otp.SendLimit{Codes: 2, Within: time.Hour},
-	}
+	config := otptest.Config()
+	config.Enrolment.SignInAge, config.Sends.Codes = 7*time.Minute, 2
 	if len(limits) > 0 {
 		config.Limits, config.CredentialLimits = limits[0], limits[0]
 	}
-	w.service = otp.New(config, otp.Parts{
-		Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: c, Notifier: w.mails, Now: w.now, Audit: audit.New(logger), Logger: logger,
-	})
+	w.service = otptest.NewService(t, config, w.storage, c, w.mails, w.clock)
 	w.API = &API{
 		OTP: w.service, Now: w.now, After: w.after, Exiting: func() bool { return w.exiting }, Authenticate: w.authenticate,
 		Prefix:  func(*http.Request) string { return "" },
@@ -167,17 +114,8 @@ func (w *world) authenticate(rw http.ResponseWriter, r *http.Request) (*token.Id
 	return w.identity, w.caller, nil
 }
 
-func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.time
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.time = w.time.Add(d)
-}
+func (w *world) now() time.Time          { return w.clock.Now() }
+func (w *world) advance(d time.Duration) { w.clock.Advance(d) }
 
 // after lets the time pass at once.
 func (w *world) after(d time.Duration) <-chan time.Time {

@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
-	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 	"github.com/caddy-otp/caddy-otp/internal/store"
-	"github.com/caddy-otp/caddy-otp/internal/store/boltstore"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -93,35 +89,19 @@ type world struct {
 	*otp.Service
 	t       testing.TB
 	storage *counted
-	mu      sync.Mutex
-	time    time.Time
+	clock   *otptest.Clock
 	caller  otp.Caller
 	id      *token.Identity
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	db := boltstore.New(filepath.Join(t.TempDir(), "otp.db"))
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	ring, err := seal.NewRing(make([]byte, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{
-		t: t, storage: &counted{Storage: db, watched: make(chan struct{})}, time: start,
+		t: t, storage: &counted{Storage: otptest.NewStorage(t), watched: make(chan struct{})}, clock: otptest.NewClock(start),
 		caller: otp.Caller{Subject: otp.Subject{Issuer: "https://id.example.com", ID: "alice"}, Session: "a session"},
 		id:     &token.Identity{Issuer: "https://id.example.com", Subject: "alice", Session: "a session", Scopes: []string{"openid", "admin"}},
 	}
-	logger := slog.New(slog.DiscardHandler)
-	w.Service = otp.New(otp.Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
-		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
-		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
-	}, otp.Parts{Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: pins{}, Now: w.now, Audit: audit.New(logger), Logger: logger})
+	w.Service = otptest.NewService(t, otptest.Config(), w.storage, pins{}, nil, w.clock)
 	w.Retain(24 * time.Hour)
 	if err := w.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -129,17 +109,8 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.time
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.time = w.time.Add(d)
-}
+func (w *world) now() time.Time          { return w.clock.Now() }
+func (w *world) advance(d time.Duration) { w.clock.Advance(d) }
 
 // watch lets the service remember what passed.
 func (w *world) watch() {

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
@@ -71,7 +72,7 @@ func TestErrors(t *testing.T) {
 	manager := func(scope string) func(*world) {
 		return func(w *world) { w.signIn("bob", nil, "openid", scope) }
 	}
-	off := func(w *world) { w.storage.off.Store(true) }
+	off := func(w *world) { w.storage.Off.Store(true) }
 
 	rows := []struct {
 		name  string
@@ -136,7 +137,7 @@ func TestErrors(t *testing.T) {
 			}
 			t.Run(tc.name, func(t *testing.T) {
 				w.header, w.tokenErr, w.refused = http.Header{"Authorization": {"Bearer x"}}, nil, nil
-				w.storage.off.Store(false)
+				w.storage.Off.Store(false)
 				w.signIn("alice", nil)
 				if tc.setup != nil {
 					tc.setup(w)
@@ -181,7 +182,7 @@ func TestStaleCode(t *testing.T) {
 }
 
 func TestEnrolmentClosed(t *testing.T) {
-	config := testConfig()
+	config := otptest.Config()
 	config.Enrolment.Closed = true
 	closed := want{code: connect.CodePermissionDenied, status: 403, id: "OTP-enrol", text: "Enrolment is closed"}
 	w := newWorldOf(t, config)
@@ -196,7 +197,7 @@ func TestEnrolmentClosed(t *testing.T) {
 // TestUnknownErrors has errors that nobody foresaw: nothing of them gets out.
 func TestUnknownErrors(t *testing.T) {
 	c := &call{API: new(API)}
-	for _, err := range []error{errDown, otp.ErrIDInUse} {
+	for _, err := range []error{otptest.ErrOff, otp.ErrIDInUse} {
 		got := c.failure(err)
 		if got.Code() != connect.CodeInternal || got.Message() != "Internal error (OTP-internal)" {
 			t.Errorf("%v: %v", err, got)

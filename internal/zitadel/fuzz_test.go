@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
+
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 )
 
 // FuzzPath takes ids through paths: what goes in comes out, and nothing of an id
@@ -45,7 +47,7 @@ func FuzzPath(f *testing.F) {
 // FuzzREST sends any path and body. Whatever they are, the answer is one of the
 // gateway's, and never a failure of the server.
 func FuzzREST(f *testing.F) {
-	config := testConfig()
+	config := otptest.Config()
 	config.Limits = store.NewLimits(1<<30, time.Minute, time.Minute, 1<<30)
 	w := newWorldOf(f, config)
 	for _, body := range []string{"", "{}", `{"code":"123456"}`, `{"code":"1","userId":"x"}`, `{"code":1}`, "null", "[", "\xff", `{"code":"\ud800"}`} {
@@ -82,7 +84,7 @@ func FuzzREST(f *testing.F) {
 
 // FuzzRPC sends any body in all forms.
 func FuzzRPC(f *testing.F) {
-	config := testConfig()
+	config := otptest.Config()
 	config.Limits = store.NewLimits(1<<30, time.Minute, time.Minute, 1<<30)
 	w := newWorldOf(f, config)
 	contentTypes := []string{"application/json", "application/proto", "application/grpc", "application/grpc+json", "application/grpc-web"}

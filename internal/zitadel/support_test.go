@@ -2,13 +2,8 @@ package zitadel
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,12 +11,9 @@ import (
 	"github.com/pquerna/otp/hotp"
 	"github.com/rs/xid"
 
-	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
-	"github.com/caddy-otp/caddy-otp/internal/seal"
+	"github.com/caddy-otp/caddy-otp/internal/otptest"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
-	"github.com/caddy-otp/caddy-otp/internal/store"
-	"github.com/caddy-otp/caddy-otp/internal/store/boltstore"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
@@ -37,42 +29,14 @@ func (pins) Check(_ context.Context, c otp.Credential) (bool, error) {
 	return c.Kind == otp.PIN && c.Secret == "2580", nil
 }
 
-// down is a storage that can be switched off.
-type down struct {
-	*boltstore.Store
-	off atomic.Bool
-}
-
-var errDown = errors.New("the test took it down")
-
-func (d *down) Load(ctx context.Context, k store.Key) (*store.Record, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Load(ctx, k)
-}
-
-func (d *down) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Pay(ctx, k, a)
-}
-
-func (d *down) Apply(ctx context.Context, k store.Key, c store.Change) (*store.Outcome, error) {
-	if d.off.Load() {
-		return nil, errDown
-	}
-	return d.Store.Apply(ctx, k, c)
-}
-
 // world is the API on a server and a storage of its own, and one user of it.
 type world struct {
 	*API
 	t       testing.TB
 	server  *httptest.Server
 	client  *http.Client // of HTTP/2, as gRPC asks for
-	storage *down
+	storage *otptest.Storage
+	clock   *otptest.Clock
 
 	// What the next request finds. Tests set them between requests.
 	identity *token.Identity
@@ -80,43 +44,18 @@ type world struct {
 	tokenErr error
 	header   http.Header     // goes with every request
 	refused  []stepup.Reason // what Refused has heard
-
-	mu   sync.Mutex
-	time time.Time
 }
 
-// testConfig is what the options are by default.
-func testConfig() otp.Config {
-	return otp.Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
-		Enrolment:        otp.Enrolment{SignInAge: 10 * time.Minute},
-		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
-		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
-	}
-}
-
-func newWorld(t testing.TB) *world { return newWorldOf(t, testConfig()) }
+func newWorld(t testing.TB) *world { return newWorldOf(t, otptest.Config()) }
 
 func newWorldOf(t testing.TB, config otp.Config) *world {
 	t.Helper()
 	w := &world{
-		t: t, time: start, storage: &down{Store: boltstore.New(filepath.Join(t.TempDir(), "otp.db"))},
+		t: t, clock: otptest.NewClock(start), storage: otptest.NewStorage(t),
 		header: http.Header{"Authorization": {"Bearer x"}},
 	}
-	t.Cleanup(func() {
-		if err := w.storage.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	w.signIn("alice", nil)
-	ring, err := seal.NewRing(make([]byte, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	logger := slog.New(slog.DiscardHandler)
-	service := otp.New(config, otp.Parts{
-		Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Credentials: pins{}, Now: w.now, Audit: audit.New(logger), Logger: logger,
-	})
+	service := otptest.NewService(t, config, w.storage, pins{}, nil, w.clock)
 	w.API = &API{
 		OTP: service, Now: w.now, Authenticate: w.authenticate,
 		Refused: func(_ *http.Request, reason stepup.Reason) { w.refused = append(w.refused, reason) },
@@ -166,17 +105,8 @@ func (w *world) authenticate(rw http.ResponseWriter, r *http.Request) (*token.Id
 	return w.identity, w.caller, nil
 }
 
-func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.time
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.time = w.time.Add(d)
-}
+func (w *world) now() time.Time          { return w.clock.Now() }
+func (w *world) advance(d time.Duration) { w.clock.Advance(d) }
 
 // checked adds the world's header to requests, and holds every answer to what all
 // have in common.
