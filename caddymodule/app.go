@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/cors"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/pace"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 	"github.com/caddy-otp/caddy-otp/internal/upstream"
 )
@@ -88,6 +89,7 @@ type App struct {
 	managed    *upstream.Managed
 	cors       *cors.Policy // nil: none
 	reveal     bool
+	waiting    pace.Waiting
 	// What the sites of this configuration have, for the warnings at the start.
 	gates, servers atomic.Int32
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -72,6 +73,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 		Now:           time.Now,
 		After:         time.After,
 		Exiting:       caddy.Exiting,
+		Waiting:       &s.app.waiting,
 	}
 	if s.Zitadel {
 		s.zitadel = &zitadel.API{
@@ -144,7 +146,7 @@ func prefix(r *http.Request) string {
 		return ""
 	}
 	prefix, found := strings.CutSuffix(original.URL.Path, r.URL.Path)
-	if !found {
+	if !found || path.Clean(prefix) != prefix { // as //evil.example/.. is not
 		return ""
 	}
 	return prefix

@@ -223,11 +223,8 @@ func (s *StepUp) report(r *http.Request, p *passage, d stepup.Decision) {
 			zap.String("reason", string(d.Reason)), zap.String("method", r.Method), zap.String("path", r.URL.Path))
 		return
 	}
-	switch {
-	case d.TriedCode && d.Reason != stepup.StoreUnavailable:
+	if d.TriedCode && d.Reason != stepup.StoreUnavailable {
 		return // the judgement of the code is in the log already
-	case d.Reason == stepup.StoreUnavailable && r.Context().Err() != nil:
-		return // the client is gone, and the store innocent
 	}
 	s.app.auditRefusal(r, p, d.Reason)
 }

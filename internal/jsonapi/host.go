@@ -15,7 +15,8 @@ func Host(r *http.Request) string {
 	if err != nil {
 		host = r.Host
 	}
-	if strings.ContainsFunc(host, func(c rune) bool {
+	const longest = 253 // RFC 1035, section 2.3.4, as text
+	if len(host) > longest || strings.ContainsFunc(host, func(c rune) bool {
 		return c != '-' && c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 	}) {
 		return ""

@@ -69,10 +69,12 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 
 	verdict, err := s.checkCredentials(ctx, who, payment, password, pin)
 	if err != nil {
-		if verdict == unknown {
+		if verdict == unknown && ctx.Err() == nil {
 			if err := s.refund(ctx, who, payment); err != nil {
 				return nil, err
 			}
+		} else {
+			s.logLock(ctx, who, payment, "credentials_unavailable", guessedCredential)
 		}
 		return nil, s.unchecked(ctx, who, err)
 	}
@@ -86,6 +88,7 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 	change.Settle = &store.Settlement{Right: credentialGroup[0], Paid: payment.Paid, Limits: s.config.CredentialLimits}
 	outcome, err := s.vault.Apply(ctx, who.Subject, change)
 	if err != nil {
+		s.logLock(ctx, who, payment, "storage_unavailable", guessedCredential)
 		return nil, err
 	}
 	if outcome.Refused != "" {
@@ -177,7 +180,7 @@ func (s *Service) checkCredentials(ctx context.Context, who Caller, p *store.Pay
 // there is. A request that learned that one of two guesses is wrong gets none,
 // and neither does a client that went away: both could guess for nothing.
 func (s *Service) refund(ctx context.Context, who Caller, p *store.Payment) error {
-	if len(p.Paid) == 0 || ctx.Err() != nil {
+	if len(p.Paid) == 0 {
 		return nil
 	}
 	_, err := s.vault.Apply(ctx, who.Subject, store.Change{

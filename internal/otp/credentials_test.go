@@ -407,3 +407,31 @@ func TestSetPINKeepsLocks(t *testing.T) {
 	_, _, err := n.CreateCode(t.Context(), who, "", "1357")
 	mustBeRejected(t, err, reasonLocked, false)
 }
+
+// TestLockWithoutVerdict: an attempt that nobody could judge, and that is not
+// given back, may lock as well as any other, and is heard of.
+func TestLockWithoutVerdict(t *testing.T) {
+	half := asked(func(_ context.Context, c Credential) (bool, error) {
+		if c.Kind == PIN {
+			return false, errDown
+		}
+		return false, nil
+	})
+	n := startNode(t, testConfig(), newStorage(t), &clock{t: start}, half, "key")
+	who := n.newCaller("user")
+	for i := range 5 {
+		n.show(who)
+		n.audit.take(t)
+		if _, _, err := n.CreateCode(t.Context(), who, "wrong", "2580"); !errors.Is(err, ErrCredentialsUnavailable) {
+			t.Fatalf("got %v", err)
+		}
+		if want := []string{"otp_locked credentials_unavailable pin", "otp_rejected credentials_unavailable pin"}; i == 4 {
+			n.wantAudit(want...)
+		} else {
+			n.wantAudit(want[1])
+		}
+	}
+	if n.show(who).LockedUntil.IsZero() {
+		t.Error("not locked")
+	}
+}

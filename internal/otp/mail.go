@@ -66,10 +66,15 @@ func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) err
 	put := s.newCode(who.Subject, Login, code, expires)
 	put.Send = id // or the code of a later request is live already
 	outcome, err = s.vault.Apply(ctx, who.Subject, store.Change{Now: store.At(s.now()), PutCode: put})
-	if err == nil && outcome.Refused == "" {
-		s.log(ctx, who, audit.Created, "", Login)
+	if err != nil {
+		return err
 	}
-	return err
+	event := audit.Created
+	if outcome.Refused != "" {
+		event = audit.Rejected
+	}
+	s.log(ctx, who, event, string(outcome.Refused), Login)
+	return nil
 }
 
 // nextSend is when fewer than most of the sends count.

@@ -133,6 +133,7 @@ func (s *Service) confirmFor(ctx context.Context, who Caller, f *pending, code s
 		return err
 	}
 	if err := s.hasProved(ctx, who, payment.Record); err != nil { // revoked meanwhile
+		s.logLock(ctx, who, payment, string(store.RefusedEnrolment), TOTP)
 		return err
 	}
 	m := s.judgePending(f.owner, payment, f.record, f.id, code, now)
@@ -141,6 +142,7 @@ func (s *Service) confirmFor(ctx context.Context, who Caller, f *pending, code s
 	}
 	outcome, err := s.vault.Apply(ctx, f.owner, store.Change{Now: store.At(now), Spend: &m.Spend, ConfirmFactor: f.id})
 	if err != nil {
+		s.logLock(ctx, who, payment, "storage_unavailable", TOTP)
 		return err
 	}
 	if outcome.Refused == store.RefusedSpent {

@@ -110,10 +110,6 @@ var (
 	// ErrEnrolment means that a factor, or a recent sign-in, must be proved first.
 	ErrEnrolment = errors.New("managing factors takes a recent proof of one")
 
-	// ErrAbandoned is an [ErrUnavailable] of which the store is innocent: the
-	// client was gone before anything began.
-	ErrAbandoned = errors.New("the client is gone")
-
 	// ErrEnrolmentClosed means that users cannot add factors themselves.
 	ErrEnrolmentClosed = errors.New("enrolment is closed")
 

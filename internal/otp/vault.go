@@ -48,20 +48,13 @@ func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vaul
 // when none of the configured keys belongs to it.
 var ErrWrongKey = errors.New("the store was made with another key: put it back as the last `key`, or use another store")
 
-// Load returns the subject's record. It is not begun for a client that is gone,
-// and neither is Pay.
+// Load returns the subject's record.
 func (v *Vault) Load(ctx context.Context, s Subject) (*store.Record, error) {
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrAbandoned)
-	}
 	return within(ctx, v, s, v.storage.Load)
 }
 
 // Pay pays for an attempt.
 func (v *Vault) Pay(ctx context.Context, s Subject, a store.Attempt) (*store.Payment, error) {
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ErrAbandoned)
-	}
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Payment, error) {
 		return v.storage.Pay(ctx, key, a)
 	})
@@ -102,9 +95,9 @@ func (v *Vault) Open(ctx context.Context) error {
 // lies elsewhere now or the step was not made yet: it is never made twice on
 // the same record.
 //
-// A step that has begun is seen to its end, whether or not the client waits for
-// it: what it changed would not be in the audit log else, and a client's
-// impatience would look like a fault of the store.
+// A step is made and seen to its end whether or not the client waits for it: what
+// it changed would not be in the audit log else, and a client's impatience would
+// look like a fault of the store.
 func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (*T, error)) (*T, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()

@@ -89,6 +89,7 @@ func (s *Service) prove(ctx context.Context, who Caller, g guess, effect func(ma
 	outcome, err := s.vault.Apply(ctx, who.Subject, change)
 	switch {
 	case err != nil:
+		s.logLock(ctx, who, payment, "storage_unavailable", m.Type)
 		return match{}, nil, err
 	case outcome.Refused == store.RefusedSpent: // another request was faster
 		return match{}, nil, s.reject(ctx, who, payment, reasonReplayed, m.Type)
@@ -117,10 +118,15 @@ func (s *Service) reject(ctx context.Context, who Caller, p *store.Payment, reas
 		}
 	}
 	s.log(ctx, who, audit.Rejected, r.Reason, tried)
-	if p.Locks {
-		s.log(ctx, who, audit.Locked, r.Reason, tried)
-	}
+	s.logLock(ctx, who, p, r.Reason, tried)
 	return r
+}
+
+// logLock writes the audit line of a lock, if a payment that stands made one.
+func (s *Service) logLock(ctx context.Context, who Caller, p *store.Payment, reason string, tried Type) {
+	if p.Locks {
+		s.log(ctx, who, audit.Locked, reason, tried)
+	}
 }
 
 // refuseRight refuses a change that a right guess was made for, for another

@@ -38,7 +38,7 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 	}
 	deadline := a.Now()
 	if seconds > 0 && c.r.Method != http.MethodHead {
-		if leave, ok := a.waiting.enter(c.caller.Subject); ok {
+		if leave, ok := a.Waiting.enter(c.caller.Subject); ok {
 			defer leave()
 			deadline = deadline.Add(time.Duration(seconds)*time.Second - ahead)
 		}
@@ -68,14 +68,14 @@ func (a *API) await(c call, has func(pin, password bool) bool, missing string) *
 // every second.
 const mostWaiting = 4
 
-// waiting counts the requests that wait, by user.
-type waiting struct {
+// Waiting counts the requests that wait, by user. Its zero value is ready.
+type Waiting struct {
 	mu    sync.Mutex
 	users map[otp.Subject]int
 }
 
 // enter tells whether one more may wait, until it leaves.
-func (w *waiting) enter(user otp.Subject) (leave func(), ok bool) {
+func (w *Waiting) enter(user otp.Subject) (leave func(), ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.users[user] >= mostWaiting {

@@ -112,8 +112,8 @@ func TestAwait(t *testing.T) {
 	w.advance(time.Minute)
 	close(release)
 	group.Wait()
-	if len(w.waiting.users) != 0 {
-		t.Errorf("left behind: %v", w.waiting.users)
+	if len(w.Waiting.users) != 0 {
+		t.Errorf("left behind: %v", w.Waiting.users)
 	}
 
 	// Who has gone is not waited for.

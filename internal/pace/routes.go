@@ -43,8 +43,8 @@ type API struct {
 	After func(time.Duration) <-chan time.Time
 	// Exiting tells whether the server is about to end, so that nobody waits.
 	Exiting func() bool
-
-	waiting waiting
+	// Waiting is shared by all APIs of a server.
+	Waiting *Waiting
 }
 
 // call is one request on its way through a route.
@@ -249,8 +249,6 @@ func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.NotificationFailed)
 	case errors.Is(err, otp.ErrCredentialsUnavailable):
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.CredentialsUnavailable)
-	case errors.Is(err, otp.ErrAbandoned): // to nobody
-		return jsonapi.Unavailable(c.w.Header(), jsonapi.StorageUnavailable)
 	case errors.Is(err, otp.ErrUnavailable):
 		a.Refused(c.r, stepup.StoreUnavailable)
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.StorageUnavailable)

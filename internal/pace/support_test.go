@@ -94,7 +94,7 @@ func newWorldOf(t testing.TB, c otp.Credentials, limits ...store.Limits) *world 
 	}
 	w.service = otptest.NewService(t, config, w.storage, c, w.mails, w.clock)
 	w.API = &API{
-		OTP: w.service, Now: w.now, After: w.after, Exiting: func() bool { return w.exiting }, Authenticate: w.authenticate,
+		OTP: w.service, Now: w.now, After: w.after, Waiting: new(Waiting), Exiting: func() bool { return w.exiting }, Authenticate: w.authenticate,
 		Prefix:  func(*http.Request) string { return "" },
 		Refused: func(*http.Request, stepup.Reason) {}, Address: func(id *token.Identity) string { return id.Email },
 	}

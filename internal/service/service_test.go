@@ -72,6 +72,16 @@ func TestPostErrors(t *testing.T) {
 	}
 }
 
+// No connection is kept on which a service could say more, which net/http logs.
+func TestPostKeepsNoConnection(t *testing.T) {
+	var closes bool
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { closes = r.Close }))
+	defer server.Close()
+	if status, sent, err := newClient(server.URL).Post(t.Context(), nil); status != 200 || !sent || err != nil || !closes {
+		t.Errorf("got %d, %t, %v, closed %t", status, sent, err, closes)
+	}
+}
+
 func TestCheckURL(t *testing.T) {
 	for url, want := range map[string]bool{
 		"https://a.example/x": true, "http://localhost:1": true, "http://LOCALHOST": true, "http://127.0.0.9:1/x": true, "http://[::1]": true,

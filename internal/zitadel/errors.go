@@ -85,9 +85,7 @@ func (c *call) failure(err error) *connect.Error {
 	case errors.Is(err, otp.ErrEnrolmentClosed):
 		return withID(connect.CodePermissionDenied, idEnrolment, "Enrolment is closed")
 	case errors.Is(err, otp.ErrUnavailable):
-		if !errors.Is(err, otp.ErrAbandoned) {
-			c.Refused(c.r, stepup.StoreUnavailable)
-		}
+		c.Refused(c.r, stepup.StoreUnavailable)
 		e := withID(connect.CodeUnavailable, idStore, "The storage does not respond")
 		jsonapi.Unavailable(e.Meta(), jsonapi.StorageUnavailable)
 		return e

@@ -41,8 +41,8 @@ var (
 // find returns the methods of a request's path, nil if there is no such route,
 // and the user's id in it: one segment, in which a %2F is part of the id.
 //
-// Elsewhere /%76%32/users is the same path as /v2/users (RFC 3986, section
-// 6.2.2.2): a Zitadel behind may read it so, and it must not get past here.
+// What is not a route so, but is one where a %2F separates too, is taken for one:
+// a Zitadel behind reads paths that way, and none of these must get past here.
 func find(r *http.Request) (methods map[string]route, userID string) {
 	segments := strings.Split(r.URL.EscapedPath(), "/")
 	for i, segment := range segments {
@@ -51,6 +51,13 @@ func find(r *http.Request) (methods map[string]route, userID string) {
 			return nil, ""
 		}
 	}
+	if methods, userID = match(segments); methods != nil {
+		return methods, userID
+	}
+	return match(strings.Split(r.URL.Path, "/"))
+}
+
+func match(segments []string) (methods map[string]route, userID string) {
 	if len(segments) < 5 || segments[0] != "" || !slices.Contains(versions, segments[1]) || segments[2] != "users" || segments[3] == "" {
 		return nil, ""
 	}
