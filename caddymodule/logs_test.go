@@ -131,7 +131,7 @@ func testSecrets(t *testing.T, storage string) {
 	u.post(sendmail, "").want(t, 204, "")
 	secrets["mailed code"] = mails.code(t, u.name+"@example.com")
 	u.verify(secrets["mailed code"], "login").want(t, 204, "")
-	mails.setRefuse(true)
+	mails.refuse(u.name + "@example.com")
 	u.post(sendmail, "").want(t, 503, "notification-failed")
 
 	// Of another user, who has no factor yet, by REST and by Connect.

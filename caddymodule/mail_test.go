@@ -29,12 +29,12 @@ type mailServer struct {
 
 	mu       sync.Mutex
 	messages map[string][]string // by recipient
-	refuse   bool
+	refused  map[string]bool     // recipients
 }
 
 func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
-	m := &mailServer{address: freePort(t), messages: make(map[string][]string)}
+	m := &mailServer{address: freePort(t), messages: make(map[string][]string), refused: make(map[string]bool)}
 	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{m: m}, nil }))
 	m.server.Addr, m.server.Domain, m.server.AllowInsecureAuth = m.address, "localhost", true
 	ended := make(chan struct{})
@@ -79,19 +79,20 @@ func (s *mailSession) Data(r io.Reader) error {
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	if s.m.refuse {
-		return &smtp.SMTPError{Code: 554, Message: "not today"}
-	}
 	for _, to := range s.to {
+		if s.m.refused[to] {
+			return &smtp.SMTPError{Code: 554, Message: "not today"}
+		}
 		s.m.messages[to] = append(s.m.messages[to], string(text))
 	}
 	return nil
 }
 
-func (m *mailServer) setRefuse(refuse bool) {
+// refuse refuses mails to a recipient from now on.
+func (m *mailServer) refuse(recipient string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.refuse = refuse
+	m.refused[recipient] = true
 }
 
 // to returns the messages to a recipient.
@@ -175,8 +176,7 @@ func TestEndToEndMail(t *testing.T) {
 			t.Errorf("Retry-After %q, %d mails", a.Header.Get("Retry-After"), len(m.to(to)))
 		}
 		u.administer("unlock").want(t, 204, "")
-		m.setRefuse(true)
-		defer m.setRefuse(false)
+		m.refuse(to)
 		a = u.post(sendmail, "").want(t, 503, "notification-failed")
 		if a.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
