@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-otp/caddy-otp/caddymodule/guest"
 	"github.com/caddy-otp/caddy-otp/internal/credentials"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
-	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 func init() {
@@ -78,18 +77,8 @@ func (*RemoteCredentials) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the address.
-func (c *RemoteCredentials) Provision(ctx caddy.Context) error {
-	r := newResolver(ctx.Logger())
-	var err error
-	if c.url, err = r.text("credentials http", c.URL); err != nil {
-		return err
-	}
-	if err := service.CheckURL(c.url); err != nil {
-		return fmt.Errorf("credentials http: %w", err)
-	}
-	if c.Secret != "" {
-		c.secret, err = r.secret("credentials http secret", c.Secret)
-	}
+func (c *RemoteCredentials) Provision(ctx caddy.Context) (err error) {
+	c.url, c.secret, err = newResolver(ctx.Logger()).service("credentials http", c.URL, c.Secret)
 	return err
 }
 

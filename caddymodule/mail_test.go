@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
@@ -28,19 +29,23 @@ type mailServer struct {
 	server  *smtp.Server
 
 	mu       sync.Mutex
-	messages map[string][]string // by recipient
+	messages map[string][]letter // by recipient
 	refused  map[string]bool     // recipients
 }
 
 func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
-	m := &mailServer{address: freePort(t), messages: make(map[string][]string), refused: make(map[string]bool)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mailServer{address: l.Addr().String(), messages: make(map[string][]letter), refused: make(map[string]bool)}
 	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{m: m}, nil }))
-	m.server.Addr, m.server.Domain, m.server.AllowInsecureAuth = m.address, "localhost", true
+	m.server.Domain, m.server.AllowInsecureAuth = "localhost", true
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := m.server.ListenAndServe(); err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+		if err := m.server.Serve(l); err != nil && !errors.Is(err, smtp.ErrServerClosed) {
 			t.Error(err)
 		}
 	}()
@@ -51,22 +56,35 @@ func newMailServer(t *testing.T) *mailServer {
 	return m
 }
 
+// letter is a mail with its envelope, and who handed it in.
+type letter struct {
+	user, from string
+	to         []string
+	text       string
+}
+
 // mailSession is one connection to it.
 type mailSession struct {
-	m  *mailServer
-	to []string
+	m *mailServer
+	letter
 }
 
 // AuthMechanisms offers what takes any name and password.
 func (s *mailSession) AuthMechanisms() []string { return []string{sasl.Plain} }
 
 func (s *mailSession) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, _, _ string) error { return nil }), nil
+	return sasl.NewPlainServer(func(_, name, password string) error {
+		s.user = name + " " + password
+		return nil
+	}), nil
 }
 
-func (s *mailSession) Reset()                               { s.to = nil }
-func (s *mailSession) Logout() error                        { return nil }
-func (s *mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (s *mailSession) Reset()        { s.to = nil }
+func (s *mailSession) Logout() error { return nil }
+func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
+	s.from = from
+	return nil
+}
 func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.to = append(s.to, to)
 	return nil
@@ -77,13 +95,14 @@ func (s *mailSession) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	s.text = string(text)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	for _, to := range s.to {
 		if s.m.refused[to] {
 			return &smtp.SMTPError{Code: 554, Message: "not today"}
 		}
-		s.m.messages[to] = append(s.m.messages[to], string(text))
+		s.m.messages[to] = append(s.m.messages[to], s.letter)
 	}
 	return nil
 }
@@ -96,7 +115,7 @@ func (m *mailServer) refuse(recipient string) {
 }
 
 // to returns the messages to a recipient.
-func (m *mailServer) to(recipient string) []string {
+func (m *mailServer) to(recipient string) []letter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.messages[recipient]
@@ -110,7 +129,7 @@ func (m *mailServer) code(t *testing.T, recipient string) (code string) {
 	if len(messages) == 0 {
 		t.Fatalf("no mail to %s", recipient)
 	}
-	message, err := mail.ReadMessage(strings.NewReader(messages[len(messages)-1]))
+	message, err := mail.ReadMessage(strings.NewReader(messages[len(messages)-1].text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,8 +16,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/caddy-otp/caddy-otp/caddymodule/guest"
@@ -189,28 +185,15 @@ func TestNotifierLoad(t *testing.T) {
 // `caddy validate` dials nothing.
 func TestNotifierValidateDialsNothing(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	trap, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dialled := make(chan struct{})
-	go func() {
-		defer close(dialled)
-		if conn, err := trap.Accept(); err == nil {
-			conn.Close()
-			t.Error("somebody dialled")
-		}
-	}()
+	trap := undialled(t)
 	for _, notifier := range []string{
-		fmt.Sprintf("smtp {\naddress %s\nfrom no-reply@example.com\n}", trap.Addr()),
-		fmt.Sprintf("webhook http://%s/", trap.Addr()),
+		fmt.Sprintf("smtp {\naddress %s\nfrom no-reply@example.com\n}", trap),
+		fmt.Sprintf("webhook http://%s/", trap),
 	} {
 		if err := validate(t, withNotifier(notifier)); err != nil {
 			t.Error(err)
 		}
 	}
-	trap.Close()
-	<-dialled
 }
 
 // loadGuest loads a notifier as Caddy does.
@@ -248,20 +231,15 @@ func TestNotifierSMTP(t *testing.T) {
 	t.Setenv("OTP_TEST_FROM", "no-reply@example.com")
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "mail.subject"), "{{.Code}} is your code")
-	box := make(letterbox, 1)
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &letter{box: box}, nil }))
-	server.ErrorLog = log.New(io.Discard, "", 0)
-	server.AllowInsecureAuth = true // on loopback
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
+	m := newMailServer(t)
 
 	notified(t, loadGuest(t, "otp.notifiers.smtp", fmt.Sprintf(
-		`{"address":%q,"from":"Example <{env.OTP_TEST_FROM}>","username":"mailer","password":"{env.OTP_TEST_PASSWORD}","templates":%q}`, l.Addr(), dir)))
-	got := <-box
+		`{"address":%q,"from":"Example <{env.OTP_TEST_FROM}>","username":"mailer","password":"{env.OTP_TEST_PASSWORD}","templates":%q}`, m.address, dir)))
+	letters := m.to("alice@example.org")
+	if len(letters) != 1 {
+		t.Fatalf("got %+v", letters)
+	}
+	got := letters[0]
 	if got.user != "mailer a secret password" || got.from != "no-reply@example.com" || !slices.Equal(got.to, []string{"alice@example.org"}) {
 		t.Errorf("got %+v", got)
 	}
@@ -270,34 +248,6 @@ func TestNotifierSMTP(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, got.text)
 		}
 	}
-}
-
-// letterbox is where a mail server of the tests puts what it gets.
-type letterbox chan letter
-
-type letter struct {
-	box        letterbox
-	user, from string
-	to         []string
-	text       string
-}
-
-func (l *letter) AuthMechanisms() []string { return []string{sasl.Plain} }
-func (l *letter) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, name, password string) error {
-		l.user = name + " " + password
-		return nil
-	}), nil
-}
-func (l *letter) Mail(from string, _ *smtp.MailOptions) error { l.from = from; return nil }
-func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error   { l.to = append(l.to, to); return nil }
-func (l *letter) Reset()                                      {}
-func (l *letter) Logout() error                               { return nil }
-func (l *letter) Data(r io.Reader) error {
-	text, err := io.ReadAll(r)
-	l.text = string(text)
-	l.box <- *l
-	return err
 }
 
 func TestNotifierWebhook(t *testing.T) {

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/caddy-otp/caddy-otp/caddymodule/guest"
 	"github.com/caddy-otp/caddy-otp/internal/notify"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
-	"github.com/caddy-otp/caddy-otp/internal/service"
 )
 
 func init() { caddy.RegisterModule(new(WebhookNotifier)) }
@@ -37,18 +35,8 @@ func (*WebhookNotifier) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision checks the address.
-func (w *WebhookNotifier) Provision(ctx caddy.Context) error {
-	r := newResolver(ctx.Logger())
-	var err error
-	if w.url, err = r.text("notifier webhook", w.URL); err != nil {
-		return err
-	}
-	if err := service.CheckURL(w.url); err != nil {
-		return fmt.Errorf("notifier webhook: %w", err)
-	}
-	if w.Secret != "" {
-		w.secret, err = r.secret("notifier webhook secret", w.Secret)
-	}
+func (w *WebhookNotifier) Provision(ctx caddy.Context) (err error) {
+	w.url, w.secret, err = newResolver(ctx.Logger()).service("notifier webhook", w.URL, w.Secret)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-otp/caddy-otp/internal/service"
 	"github.com/caddy-otp/caddy-otp/internal/upstream"
 )
 
@@ -52,6 +53,21 @@ func (r resolver) texts(option string, values []string) ([]string, error) {
 		resolved = append(resolved, text)
 	}
 	return resolved, nil
+}
+
+// service resolves the address of a service of the operator's, and the secret that
+// signs what is sent there, if one is configured.
+func (r resolver) service(option, address, secret string) (resolvedAddress, resolvedSecret string, err error) {
+	if resolvedAddress, err = r.text(option, address); err != nil {
+		return "", "", err
+	}
+	if err := service.CheckURL(resolvedAddress); err != nil {
+		return "", "", fmt.Errorf("%s: %w", option, err)
+	}
+	if secret != "" {
+		resolvedSecret, err = r.secret(option+" secret", secret)
+	}
+	return resolvedAddress, resolvedSecret, err
 }
 
 // secret resolves a secret, which must not be empty, and warns of one that

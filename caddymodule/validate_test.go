@@ -240,26 +240,37 @@ http://127.0.0.1:1 {
 	}
 }
 
-// `caddy validate` makes no file, opens no database and dials nothing.
-func TestValidateTouchesNothing(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_DATA_HOME", dir)
-	trap, err := net.Listen("tcp", "127.0.0.1:0")
+// undialled is an address that nobody may dial before the test ends.
+func undialled(t *testing.T) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialled := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(dialled)
-		if conn, err := trap.Accept(); err == nil {
+		defer close(ended)
+		if conn, err := l.Accept(); err == nil {
 			conn.Close()
 			t.Error("somebody dialled")
 		}
 	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-ended
+	})
+	return l.Addr().String()
+}
+
+// `caddy validate` makes no file, opens no database and dials nothing.
+func TestValidateTouchesNothing(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	trap := undialled(t)
 	for name, storage := range map[string]string{
 		"default": "",
 		"bbolt":   "storage bbolt " + dir + "/some/where/otp.db",
-		"redis":   "storage redis {\naddress " + trap.Addr().String() + "\n}\nkey " + base64.StdEncoding.EncodeToString(make([]byte, 32)),
+		"redis":   "storage redis {\naddress " + trap + "\n}\nkey " + base64.StdEncoding.EncodeToString(make([]byte, 32)),
 	} {
 		caddyfile := fmt.Sprintf(`{
 	otp {
@@ -275,13 +286,11 @@ http://127.0.0.1:1 {
 	otp_server
 	step_up
 }
-`, trap.Addr(), storage)
+`, trap, storage)
 		if err := validate(t, caddyfile); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	trap.Close()
-	<-dialled
 	if found := files(t, dir); len(found) > 0 {
 		t.Errorf("made %v", found)
 	}

@@ -69,12 +69,12 @@ func (s *Service) proveCredential(ctx context.Context, who Caller, password, pin
 
 	verdict, err := s.checkCredentials(ctx, who, payment, password, pin)
 	if err != nil {
-		if verdict == unknown && ctx.Err() == nil {
-			if err := s.refund(ctx, who, payment); err != nil {
-				return nil, err
-			}
-		} else {
+		refunded, failed := s.refund(ctx, who, payment, verdict)
+		if !refunded {
 			s.logLock(ctx, who, payment, "credentials_unavailable", guessedCredential)
+		}
+		if failed != nil {
+			return nil, failed
 		}
 		return nil, s.unchecked(ctx, who, err)
 	}
@@ -179,15 +179,15 @@ func (s *Service) checkCredentials(ctx context.Context, who Caller, p *store.Pay
 // refund gives back an attempt of which nobody said anything: the only refund
 // there is. A request that learned that one of two guesses is wrong gets none,
 // and neither does a client that went away: both could guess for nothing.
-func (s *Service) refund(ctx context.Context, who Caller, p *store.Payment) error {
-	if len(p.Paid) == 0 {
-		return nil
+func (s *Service) refund(ctx context.Context, who Caller, p *store.Payment, v verdict) (refunded bool, err error) {
+	if v != unknown || len(p.Paid) == 0 || ctx.Err() != nil {
+		return false, nil
 	}
-	_, err := s.vault.Apply(ctx, who.Subject, store.Change{
+	_, err = s.vault.Apply(ctx, who.Subject, store.Change{
 		Now:    store.At(s.now()),
 		Settle: &store.Settlement{Paid: p.Paid, Limits: s.config.CredentialLimits},
 	})
-	return err
+	return err == nil, err
 }
 
 // credentialContext is what the hash of a PIN or password is sealed for.

@@ -328,8 +328,8 @@ func TestRemoveFactor(t *testing.T) {
 	}{
 		"one device, proved":          {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP}, prove: DeviceTOTP},
 		"itself":                      {factors: map[string]Type{"proof": DeviceTOTP}, prove: DeviceTOTP, remove: "proof"},
-		"10 minutes ago":              {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP}, prove: DeviceTOTP, ago: EnrolmentAge - time.Millisecond},
-		"longer ago":                  {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP}, prove: DeviceTOTP, ago: EnrolmentAge + time.Millisecond, want: ErrEnrolment},
+		"10 minutes ago":              {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP}, prove: DeviceTOTP, ago: enrolmentAge - time.Millisecond},
+		"longer ago":                  {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP}, prove: DeviceTOTP, ago: enrolmentAge + time.Millisecond, want: ErrEnrolment},
 		"not proved":                  {factors: map[string]Type{"a": DeviceTOTP}, want: ErrEnrolment},
 		"proved by a code on demand":  {factors: map[string]Type{"a": DeviceTOTP}, prove: Account, want: ErrEnrolment},
 		"an authenticator, a device":  {factors: map[string]Type{"a": DeviceTOTP, "proof": DeviceTOTP, "app": TOTP}, prove: DeviceTOTP, want: ErrEnrolment},

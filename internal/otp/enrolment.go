@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// EnrolmentAge is how old the elevation may be that managing factors takes.
-	EnrolmentAge = 10 * time.Minute
+	// enrolmentAge is how old the elevation may be that managing factors takes.
+	enrolmentAge = 10 * time.Minute
 	// pendingAge is how long a factor waits to be confirmed.
 	pendingAge = 24 * time.Hour
 )
@@ -35,7 +35,7 @@ func (s *Service) enrolmentRule(who Caller, owner Subject, now time.Time) *store
 	}
 	return &store.EnrolmentRule{
 		Session:   who.Session,
-		NotBefore: store.At(now).Add(-EnrolmentAge),
+		NotBefore: store.At(now).Add(-enrolmentAge),
 		SignedIn:  s.signedIn(who, now),
 	}
 }
@@ -87,11 +87,11 @@ func (s *Service) hasProved(ctx context.Context, who Caller, r *store.Record) er
 		types = []Type{Type(proving)}
 	}
 	e, found := r.Newest(who.Session, append(names(types), "recovery"))
-	if found && e.At >= now.Add(-EnrolmentAge) {
+	if found && e.At >= now.Add(-enrolmentAge) {
 		return nil
 	}
 	s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), "")
-	return &EnrolmentError{types, EnrolmentAge}
+	return &EnrolmentError{types, enrolmentAge}
 }
 
 // enrolmentRequired refuses what the enrolment rule does not allow, and says what
@@ -99,7 +99,7 @@ func (s *Service) hasProved(ctx context.Context, who Caller, r *store.Record) er
 func (s *Service) enrolmentRequired(ctx context.Context, who Caller, r *store.Record, t Type) error {
 	s.log(ctx, who, audit.Rejected, string(store.RefusedEnrolment), t)
 	if proving := r.Proving(); proving != "" {
-		return &EnrolmentError{[]Type{Type(proving)}, EnrolmentAge}
+		return &EnrolmentError{[]Type{Type(proving)}, enrolmentAge}
 	}
 	e := &EnrolmentError{Types: []Type{}, MaxAge: s.config.Enrolment.SignInAge}
 	if s.config.Enrolment.AnySignIn {

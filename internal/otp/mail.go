@@ -35,7 +35,6 @@ func (*SendLimitError) Error() string { return "too many codes were sent" }
 // fails after it has sent would send any number. The code is live only once it
 // was sent, so that a failure leaves none behind. Hanging up changes nothing.
 func (s *Service) SendCode(ctx context.Context, who Caller, to, site string) error {
-	ctx = context.WithoutCancel(ctx)
 	if s.notifier == nil {
 		if !s.mute.Swap(true) {
 			s.logger.Error("a code is asked for that nobody sends: set `notifier`")
@@ -86,7 +85,7 @@ func nextSend(r *store.Record, most int) time.Time {
 // notify sends a notification. Why it failed is logged each time: the limit of
 // sends keeps that within bounds.
 func (s *Service) notify(ctx context.Context, who Caller, n Notification) error {
-	ctx, cancel := context.WithTimeout(ctx, notifyTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notifyTime)
 	defer cancel()
 	err := s.notifier.Notify(ctx, n)
 	if err == nil {

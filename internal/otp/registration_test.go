@@ -252,7 +252,7 @@ func TestRefusedConfirmationBuysNothing(t *testing.T) {
 	authenticator := n.enrol(who, TOTP, "authenticator")
 	n.mustVerify(who, codeAt(t, authenticator, n.clock.now()), TOTP)
 	secret := n.register(who, who.Subject)
-	n.clock.advance(EnrolmentAge + time.Second)
+	n.clock.advance(enrolmentAge + time.Second)
 	n.mustReject(who, n.wrongCode(authenticator, secret), reasonWrong, TOTP)
 	n.mustReject(who, n.wrongCode(authenticator, secret), reasonWrong, TOTP)
 	wantErr(t, n.confirms(who, who.Subject, codeAt(t, secret, n.clock.now())), ErrEnrolment)
@@ -323,7 +323,7 @@ func TestActFor(t *testing.T) {
 	}
 	n.mustReject(user, codeAt(t, secret, n.clock.now()), reasonReplayed, TOTP) // spent
 
-	n.clock.advance(EnrolmentAge + time.Second)
+	n.clock.advance(enrolmentAge + time.Second)
 	refused("an old elevation")
 	n.mustVerify(admin, codeAt(t, authenticator, n.clock.now()), TOTP)
 	if err := n.RemoveAuthenticator(t.Context(), admin, owner, slot); err != nil {

@@ -81,7 +81,7 @@ func New(config Config, p Parts) *Service {
 		now: p.Now, audit: p.Audit, logger: p.Logger, memory: new(memory),
 	}
 	s.standIn = s.ring.Seal([]byte(newSecret()), standInContext)
-	s.Retain(EnrolmentAge)
+	s.Retain(enrolmentAge)
 	return s
 }
 

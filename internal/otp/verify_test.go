@@ -236,7 +236,7 @@ func TestElevation(t *testing.T) {
 }
 
 func TestRetain(t *testing.T) {
-	for _, retain := range []time.Duration{EnrolmentAge, time.Hour} {
+	for _, retain := range []time.Duration{enrolmentAge, time.Hour} {
 		n := newNode(t)
 		n.Retain(retain)
 		n.Retain(time.Second) // the longest counts

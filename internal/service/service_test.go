@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,6 +70,31 @@ func TestPostErrors(t *testing.T) {
 		if err == nil || sent != wantSent || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "2580") {
 			t.Errorf("%s: %t, %v", url, sent, err)
 		}
+	}
+}
+
+// What is posted does not go on to where an answer points, here or elsewhere.
+func TestPostFollowsNoRedirect(t *testing.T) {
+	var followed atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Store(true) }))
+	defer other.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, to := range []string{other.URL, "/again"} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/again" {
+					followed.Store(true)
+				}
+				http.Redirect(w, r, to, status)
+			}))
+			got, sent, err := newClient(server.URL).Post(t.Context(), nil)
+			server.Close()
+			if got != status || !sent || err != nil {
+				t.Errorf("%d: got %d, %t, %v", status, got, sent, err)
+			}
+		}
+	}
+	if followed.Load() {
+		t.Error("it went on to where an answer pointed")
 	}
 }
 
