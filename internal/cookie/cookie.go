@@ -1,0 +1,161 @@
+// Package cookie is how browsers carry what is theirs: one cookie that names
+// their session, and one for each sign-in that is under way. It knows their
+// names and flags, finds them in requests, and takes them out of what goes to the
+// app.
+//
+// Over https the names begin with `__Host-`: a browser takes such a cookie from
+// the very host alone, over https alone, so that no sibling domain and nobody on
+// the wire can plant one (RFC 6265bis, section 4.1.3.2).
+package cookie
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	hostPrefix  = "__Host-"
+	sessionName = "otp_session"
+	flowPrefix  = "otp_flow_"
+
+	// FlowAge is how long a sign-in may take.
+	FlowAge = 10 * time.Minute
+	// MaxFlows is how many sign-ins a browser can have under way.
+	MaxFlows = 5
+)
+
+// Jar is the cookies of one request that are ours. The zero Jar is an empty one
+// of a browser on plain http.
+type Jar struct {
+	secure  bool
+	session []string          // values, of which there should be one
+	flows   map[string]string // by id
+}
+
+// Take removes our cookies from a request, in either form of their names, and
+// returns those that count: over https those with the prefix, else those without.
+// All others stay as they are.
+func Take(r *http.Request, secure bool) *Jar {
+	j := &Jar{secure: secure}
+	lines := r.Header["Cookie"]
+	if len(lines) == 0 {
+		return j
+	}
+	kept := make([]string, 0, len(lines))
+	for _, line := range lines {
+		if line = j.take(line); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	if len(kept) > 0 {
+		r.Header["Cookie"] = kept
+	} else {
+		delete(r.Header, "Cookie")
+	}
+	return j
+}
+
+// take returns a line without our cookies.
+func (j *Jar) take(line string) string {
+	if !strings.Contains(strings.ToLower(line), "otp_") {
+		return line
+	}
+	pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
+		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ours(name) {
+			return false
+		}
+		j.add(strings.TrimSpace(name), strings.Trim(strings.TrimSpace(value), `"`))
+		return true
+	})
+	return strings.TrimSpace(strings.Join(pairs, ";"))
+}
+
+// ours tells whether a name is one of ours however it is spelt: what a browser
+// would not send, an app might read all the same.
+func ours(name string) bool {
+	name = strings.ToLower(strings.TrimSpace(name))
+	name = strings.TrimPrefix(name, strings.ToLower(hostPrefix))
+	return name == sessionName || strings.HasPrefix(name, flowPrefix)
+}
+
+func (j *Jar) add(name, value string) {
+	plain, prefixed := strings.CutPrefix(name, hostPrefix)
+	if prefixed != j.secure {
+		return
+	}
+	if plain == sessionName {
+		j.session = append(j.session, value)
+	} else if id, isFlow := strings.CutPrefix(plain, flowPrefix); isFlow {
+		if j.flows == nil {
+			j.flows = make(map[string]string)
+		}
+		j.flows[id] = value
+	}
+}
+
+// Session returns the value of the session cookie; empty if there is none, or
+// more than one: no browser sends two, and which one counts must not depend on
+// who reads them.
+func (j *Jar) Session() string {
+	if len(j.session) != 1 {
+		return ""
+	}
+	return j.session[0]
+}
+
+// Flow returns the value of the cookie of a sign-in under way, empty if there is
+// none of that id.
+func (j *Jar) Flow(id string) string { return j.flows[id] }
+
+// Flows returns the sign-ins that are under way, by id.
+func (j *Jar) Flows() map[string]string { return j.flows }
+
+// SetSession gives the browser its session. It lasts as long as the browser, and
+// ends earlier on the server.
+func (j *Jar) SetSession(h http.Header, value string) {
+	j.session = []string{value}
+	j.set(h, sessionName, value, 0)
+}
+
+// EndSession takes the session cookie from the browser, if it sent one.
+func (j *Jar) EndSession(h http.Header) {
+	if len(j.session) > 0 {
+		j.session = nil
+		j.set(h, sessionName, "", -1)
+	}
+}
+
+// SetFlow gives the browser the state of a sign-in.
+func (j *Jar) SetFlow(h http.Header, id, value string) {
+	j.set(h, flowPrefix+id, value, int(FlowAge/time.Second))
+}
+
+// EndFlow takes it back.
+func (j *Jar) EndFlow(h http.Header, id string) {
+	delete(j.flows, id)
+	j.set(h, flowPrefix+id, "", -1)
+}
+
+func (j *Jar) set(h http.Header, name, value string, maxAge int) {
+	if j.secure {
+		name = hostPrefix + name
+	}
+	c := http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
+		Secure: j.secure, HttpOnly: true,
+		// Lax, not Strict: the way back from the provider is a navigation from
+		// another site, and so is a link in a mail.
+		SameSite: http.SameSiteLaxMode,
+	}
+	replaceCookie(h, name, c.String())
+}
+
+// replaceCookie sets a cookie once: one answer may end a session and begin
+// another.
+func replaceCookie(h http.Header, name, line string) {
+	lines := slices.DeleteFunc(h["Set-Cookie"], func(l string) bool { return strings.HasPrefix(l, name+"=") })
+	h["Set-Cookie"] = append(lines, line)
+}
