@@ -43,11 +43,18 @@ func (r *authRequest) GetCodeChallenge() *oidc.CodeChallenge {
 
 func (r *authRequest) expired() bool { return time.Since(r.created) > authRequestLifetime }
 
+// signedIn is the request after the user of the session has signed in.
+func (r *authRequest) signedIn(in *session) *authRequest {
+	done := *r
+	done.done = true
+	done.grant = in.grant(r.client, r.scopes)
+	return &done
+}
+
 // CreateAuthRequest is called with a request that package op has validated.
-func (s *storage) CreateAuthRequest(_ context.Context, params *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
-	if slices.Contains(params.Prompt, oidc.PromptNone) {
-		return nil, oidc.ErrLoginRequired() // each request has a sign-in of its own
-	}
+// It is done at once if the session of the browser answers it; the subject is that
+// of its id_token_hint.
+func (s *storage) CreateAuthRequest(ctx context.Context, params *oidc.AuthRequest, subject string) (op.AuthRequest, error) {
 	if params.CodeChallenge == "" || params.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE with S256 is required")
 	}
@@ -64,34 +71,41 @@ func (s *storage) CreateAuthRequest(_ context.Context, params *oidc.AuthRequest,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropStale()
+	if current := s.session(currentSession(ctx)); current != nil && current.answers(params, subject) {
+		r = r.signedIn(current)
+	} else if slices.Contains(params.Prompt, oidc.PromptNone) {
+		return nil, oidc.ErrLoginRequired()
+	}
 	s.authRequests[r.id] = r
 	return r, nil
 }
 
-// signIn completes the auth request with a sign-in of the user.
-func (s *storage) signIn(id, name, password string) error {
+// signIn completes the auth request with the user's name and password. It returns
+// the cookie of the session that this starts, if it does.
+func (s *storage) signIn(ctx context.Context, id, name, password string) (cookie string, err error) {
 	user, ok := s.users[name]
 	if !ok || !equal(user.Password, password) {
-		return errors.New("wrong user name or password")
+		return "", errWrongPassword
 	}
+	current := currentSession(ctx)
+	cookie, err = s.complete(id, user, current)
+	if cookie != "" && current != "" {
+		// Another user's: nobody could get at it any more.
+		s.backChannel.tell(ctx, s.end(func(sessionID, _ string) bool { return sessionID == current }))
+	}
+	return cookie, err
+}
+
+func (s *storage) complete(id string, user *User, current string) (cookie string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.authRequest(id)
 	if err != nil {
-		return err
+		return "", err
 	}
-	signedIn := *r
-	signedIn.done = true
-	signedIn.grant = &grant{
-		client:    r.client,
-		user:      user,
-		scopes:    r.scopes,
-		sessionID: rand.Text(),
-		authTime:  time.Now(),
-		amr:       []string{"pwd"},
-	}
-	s.authRequests[id] = &signedIn
-	return nil
+	entered, cookie := s.enter(current, user)
+	s.authRequests[id] = r.signedIn(entered)
+	return cookie, nil
 }
 
 // AuthRequestByID is called when the user comes back from the sign-in form.
@@ -114,7 +128,7 @@ func (s *storage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequ
 func (s *storage) authRequest(id string) (*authRequest, error) {
 	r, ok := s.authRequests[id]
 	if !ok || r.expired() {
-		return nil, errors.New("this sign-in has expired, start again at the app")
+		return nil, errExpired
 	}
 	return r, nil
 }
@@ -133,6 +147,11 @@ func (s *storage) DeleteAuthRequest(_ context.Context, id string) error {
 	maps.DeleteFunc(s.codes, func(_, of string) bool { return of == id })
 	return nil
 }
+
+var (
+	errWrongPassword = errors.New("wrong user name or password")
+	errExpired       = errors.New("expired or unknown auth request")
+)
 
 // Interface guards
 var _ op.AuthRequest = (*authRequest)(nil)

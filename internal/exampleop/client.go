@@ -20,6 +20,10 @@ type Client struct {
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 
+	// BackChannelLogoutURI is where it takes logout tokens (OpenID Connect
+	// Back-Channel Logout 1.0). Default: it is not told of the end of sessions.
+	BackChannelLogoutURI string
+
 	// OpaqueTokens gives it access tokens to be introspected (RFC 7662) and
 	// not JWTs.
 	OpaqueTokens bool
@@ -51,8 +55,8 @@ func (c *client) DevMode() bool                    { return false }
 func (c *client) ClockSkew() time.Duration         { return 0 }
 func (c *client) IsScopeAllowed(scope string) bool { return slices.Contains(c.Scopes, scope) }
 
-// IDTokenUserinfoClaimsAssertion puts e-mail and name into the ID token, where
-// many relying parties look for them.
+// IDTokenUserinfoClaimsAssertion leaves it to the storage what an ID token says of
+// the user.
 func (c *client) IDTokenUserinfoClaimsAssertion() bool { return true }
 
 func (c *client) ApplicationType() op.ApplicationType {
@@ -71,9 +75,9 @@ func (c *client) AuthMethod() oidc.AuthMethod {
 
 func (c *client) GrantTypes() []oidc.GrantType {
 	if c.Secret == "" {
-		return []oidc.GrantType{oidc.GrantTypeCode}
+		return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken}
 	}
-	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeClientCredentials}
+	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken, oidc.GrantTypeClientCredentials}
 }
 
 func (c *client) AccessTokenType() op.AccessTokenType {

@@ -20,18 +20,25 @@ func clientOf(p *Provider, rp *oidc.Provider, id string) *oauth2.Config {
 	}
 }
 
-// signIn walks the browser from the authorization endpoint over the form to the
+// signIn walks a new browser from the authorization endpoint over the form to the
 // redirect to the client.
 func signIn(t *testing.T, authorize, name, password string) (int, url.Values) {
 	t.Helper()
-	b := browser(t)
+	status, query, _ := signInWith(t, browser(t), authorize, name, password)
+	return status, query
+}
+
+// signInWith is [signIn] with a browser that may be signed in; asked says whether it
+// saw the form.
+func signInWith(t *testing.T, b *http.Client, authorize, name, password string) (status int, query url.Values, asked bool) {
+	t.Helper()
 	page, err := b.Get(authorize)
 	if err != nil {
 		t.Fatal(err)
 	}
 	page.Body.Close()
 	if page.StatusCode != 200 || page.Request.URL.Path != signInPath {
-		return page.StatusCode, locationQuery(t, page)
+		return page.StatusCode, locationQuery(t, page), false
 	}
 	answer, err := b.PostForm(page.Request.URL.String(), url.Values{
 		"id": page.Request.URL.Query()["id"], "name": {name}, "password": {password},
@@ -40,7 +47,7 @@ func signIn(t *testing.T, authorize, name, password string) (int, url.Values) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	return answer.StatusCode, locationQuery(t, answer)
+	return answer.StatusCode, locationQuery(t, answer), true
 }
 
 func locationQuery(t *testing.T, resp *http.Response) url.Values {
@@ -115,7 +122,10 @@ func TestCodeFlow(t *testing.T) {
 			if err != nil {
 				t.Fatalf("access token: %v", err)
 			}
-			if claims["sid"] == "" || claims["sid"] != idClaims["sid"] || claims["client_id"] != id ||
+			if claims["auth_time"] == nil || claims["auth_time"] != idClaims["auth_time"] {
+				t.Errorf("auth_time is %v and %v", claims["auth_time"], idClaims["auth_time"])
+			}
+			if claims["sid"] == nil || claims["sid"] == "" || claims["sid"] != idClaims["sid"] || claims["client_id"] != id ||
 				claims["scope"] != "openid email profile orders" {
 				t.Errorf("access token: %v", claims)
 			}
@@ -211,38 +221,48 @@ func TestCodeFlowRefusals(t *testing.T) {
 	})
 }
 
-func TestEndSession(t *testing.T) {
+func TestClientAuthentication(t *testing.T) {
 	p, rp := start(t, nil)
-	client, verifier := clientOf(p, rp, "web"), oauth2.GenerateVerifier()
-	_, query := signIn(t, client.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)), "alice", "wonderland")
-	tokens, err := client.Exchange(t.Context(), query.Get("code"), oauth2.VerifierOption(verifier))
-	if err != nil {
-		t.Fatal(err)
+	for name, tc := range map[string]struct {
+		style  oauth2.AuthStyle
+		secret string
+		ok     bool
+	}{
+		"client_secret_basic":               {oauth2.AuthStyleInHeader, "web-secret", true},
+		"client_secret_post":                {oauth2.AuthStyleInParams, "web-secret", true},
+		"client_secret_basic, wrong secret": {oauth2.AuthStyleInHeader, "guess", false},
+		"client_secret_post, wrong secret":  {oauth2.AuthStyleInParams, "guess", false},
+		"no secret":                         {oauth2.AuthStyleInParams, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, verifier := clientOf(p, rp, "web"), oauth2.GenerateVerifier()
+			client.Endpoint.AuthStyle, client.ClientSecret = tc.style, tc.secret
+			_, query := signIn(t, client.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)), "alice", "wonderland")
+			_, err := client.Exchange(t.Context(), query.Get("code"), oauth2.VerifierOption(verifier))
+			if (err == nil) != tc.ok {
+				t.Errorf("got %v, want success: %v", err, tc.ok)
+			}
+		})
 	}
-	b := browser(t)
-	leave := endpoint(t, rp, "end_session_endpoint") + "?" + url.Values{
-		"id_token_hint":            {tokens.Extra("id_token").(string)},
-		"post_logout_redirect_uri": {"http://127.0.0.1:1/bye"},
-		"state":                    {"state-2"},
-	}.Encode()
-	answer, err := b.Get(leave)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if got := answer.Header.Get("Location"); got != "http://127.0.0.1:1/bye?state=state-2" {
-		t.Errorf("redirected to %q", got)
-	}
-	if _, err := rp.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens)); err == nil {
-		t.Error("the access token outlived the session")
-	}
+}
 
-	answer, err = b.Get(endpoint(t, rp, "end_session_endpoint"))
-	if err != nil {
-		t.Fatal(err)
+func TestClaimsInIDToken(t *testing.T) {
+	p, rp := start(t, func(cfg *Config) { cfg.ClaimsInIDToken = new(false) })
+	v := newVisitor(t, p, rp, "web")
+	tokens, _ := v.tokens("alice", "wonderland")
+	claims := v.idClaims(tokens)
+	for _, name := range []string{"sub", "sid", "auth_time"} {
+		if claims[name] == nil {
+			t.Errorf("no %s", name)
+		}
 	}
-	answer.Body.Close()
-	if answer.StatusCode != 200 || answer.Request.URL.Path != signedOutPath {
-		t.Errorf("without a hint: %d at %s", answer.StatusCode, answer.Request.URL)
+	for _, name := range []string{"email", "email_verified", "name", "preferred_username", "groups"} {
+		if claims[name] != nil {
+			t.Errorf("%s is %v", name, claims[name])
+		}
+	}
+	info, err := rp.UserInfo(t.Context(), oauth2.StaticTokenSource(tokens))
+	if err != nil || info.Email != "alice@example.com" {
+		t.Errorf("userinfo: %+v, %v", info, err)
 	}
 }

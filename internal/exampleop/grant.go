@@ -73,12 +73,9 @@ func (g *grant) claims() map[string]any {
 
 // userinfo fills in what the scopes open (OpenID Connect Core, section 5.4).
 func (g *grant) userinfo(info *oidc.UserInfo, scopes []string) {
-	info.Subject = g.GetSubject()
+	g.sessionInfo(info)
 	if g.user == nil {
 		return
-	}
-	if g.sessionID != "" {
-		info.AppendClaims("sid", g.sessionID)
 	}
 	if len(g.user.Groups) > 0 {
 		info.AppendClaims("groups", g.user.Groups)
@@ -92,6 +89,14 @@ func (g *grant) userinfo(info *oidc.UserInfo, scopes []string) {
 			info.Email = g.user.Email
 			info.EmailVerified = oidc.Bool(g.user.EmailVerified)
 		}
+	}
+}
+
+// sessionInfo fills in what an ID token says however little it says of the user.
+func (g *grant) sessionInfo(info *oidc.UserInfo) {
+	info.Subject = g.GetSubject()
+	if g.user != nil && g.sessionID != "" {
+		info.AppendClaims("sid", g.sessionID)
 	}
 }
 

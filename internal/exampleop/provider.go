@@ -2,9 +2,9 @@
 // end-to-end tests: zitadel/oidc's certified protocol machinery over a storage
 // in memory, with a sign-in form of a user name and a password.
 //
-// It is a real provider (discovery, JWKS, authorization code with PKCE, client
-// credentials, userinfo, introspection, revocation, end_session) and not one to
-// go live with: users and clients are fixed at start, passwords are compared in
+// It is a real provider (discovery, JWKS, authorization code with PKCE, single
+// sign-on, refresh tokens, client credentials, userinfo, introspection, revocation,
+// end_session, back-channel logout) and not one to go live with: users and clients are fixed at start, passwords are compared in
 // the clear, guesses are not limited, and everything is gone when it stops.
 package exampleop
 
@@ -40,6 +40,15 @@ type Config struct {
 	// Clients are the registered clients.
 	Clients []Client
 
+	// Hint stands on the sign-in page, for those who try it out: which users there
+	// are, for instance. Default: none.
+	Hint string
+
+	// ClaimsInIDToken says whether ID tokens have the claims that the scopes
+	// "email" and "profile" stand for, and "groups". Userinfo has them in any case.
+	// Default: true.
+	ClaimsInIDToken *bool
+
 	// AccessTokenLifetime is how long access tokens are valid, and ID tokens
 	// too. Default: 5 minutes.
 	AccessTokenLifetime time.Duration
@@ -48,7 +57,8 @@ type Config struct {
 	// Default: RS256.
 	Algorithm string
 
-	// Logger takes the protocol's errors. Default: none.
+	// Logger takes the protocol's errors, and those of back-channel logout.
+	// Default: none.
 	Logger *slog.Logger
 }
 
@@ -71,8 +81,10 @@ type User struct {
 // Provider is an OpenID provider. Its methods may be called from any goroutine.
 type Provider struct {
 	issuer  string
+	hint    string
 	op      *op.Provider
 	store   *storage
+	cookie  http.Cookie // of a session, without the value
 	handler http.Handler
 }
 
@@ -103,8 +115,12 @@ func New(cfg Config) (*Provider, error) {
 		&op.Config{
 			CodeMethodS256:           true,
 			AuthMethodPost:           true,
+			GrantTypeRefreshToken:    true,
 			DefaultLogoutRedirectURI: strings.TrimSuffix(cfg.Issuer, "/") + signedOutPath,
 			SupportedClaims:          supportedClaims,
+
+			BackChannelLogoutSupported:        true,
+			BackChannelLogoutSessionSupported: true,
 		},
 		store,
 		op.StaticIssuer(cfg.Issuer),
@@ -120,13 +136,19 @@ func New(cfg Config) (*Provider, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 
-	p := &Provider{issuer: cfg.Issuer, op: provider, store: store}
+	p := &Provider{
+		issuer: cfg.Issuer,
+		hint:   cfg.Hint,
+		op:     provider,
+		store:  store,
+		cookie: newCookie(base),
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+signInPath, p.showSignIn)
 	mux.HandleFunc("POST "+signInPath, p.signIn)
 	mux.HandleFunc("GET "+signedOutPath, p.showSignedOut)
 	mux.Handle("/", provider)
-	p.handler = http.StripPrefix(strings.TrimSuffix(base.Path, "/"), mux)
+	p.handler = p.withSession(http.StripPrefix(strings.TrimSuffix(base.Path, "/"), mux))
 	return p, nil
 }
 
@@ -149,6 +171,7 @@ func (p *Provider) context(ctx context.Context) context.Context {
 	return op.ContextWithIssuer(ctx, p.issuer)
 }
 
-var errUnknownUser = errors.New("unknown user")
-
-var errUnknownClient = errors.New("unknown client")
+var (
+	errUnknownUser   = errors.New("unknown user")
+	errUnknownClient = errors.New("unknown client")
+)

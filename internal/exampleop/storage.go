@@ -26,13 +26,19 @@ type storage struct {
 	keys     *keyRing
 	lifetime time.Duration
 
+	backChannel     *backChannel
+	claimsInIDToken bool
+
 	mu           sync.Mutex
 	authRequests map[string]*authRequest // by id
 	codes        map[string]string       // authorization code to auth request
 	tokens       map[string]token        // by id
+	sessions     map[string]*session     // by id
+
+	refreshTokens map[string]token // by what the client has of them
 }
 
-// token is an access token, JWT or opaque.
+// token is an access token, JWT or opaque, or a refresh token.
 type token struct {
 	*grant
 	issued, expires time.Time
@@ -51,6 +57,12 @@ func newStorage(cfg Config) (*storage, error) {
 		authRequests: make(map[string]*authRequest),
 		codes:        make(map[string]string),
 		tokens:       make(map[string]token),
+		sessions:     make(map[string]*session),
+
+		refreshTokens: make(map[string]token),
+
+		backChannel:     newBackChannel(cfg, keys),
+		claimsInIDToken: cfg.ClaimsInIDToken == nil || *cfg.ClaimsInIDToken,
 	}
 	subjects := make(map[string]bool)
 	for _, u := range cfg.Users {
@@ -82,6 +94,8 @@ func (s *storage) dropStale() {
 	maps.DeleteFunc(s.codes, func(_, of string) bool { return s.authRequests[of] == nil })
 	now := time.Now()
 	maps.DeleteFunc(s.tokens, func(_ string, t token) bool { return now.After(t.expires) })
+	maps.DeleteFunc(s.refreshTokens, func(_ string, t token) bool { return now.After(t.expires) })
+	maps.DeleteFunc(s.sessions, func(_ string, x *session) bool { return x.expired() })
 }
 
 // Access tokens.
@@ -93,18 +107,26 @@ func (s *storage) CreateAccessToken(_ context.Context, request op.TokenRequest) 
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, expires := s.issue(g)
+	return id, expires, nil
+}
+
+// issue records an access token. The caller holds the lock.
+func (s *storage) issue(g *grant) (id string, expires time.Time) {
+	s.dropStale()
 	lifetime := g.lifetime
 	if lifetime == 0 {
 		lifetime = s.lifetime
 	}
 	now := time.Now()
-	t := token{grant: g, issued: now, expires: now.Add(lifetime)}
-	id := rand.Text()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropStale()
-	s.tokens[id] = t
-	return id, t.expires, nil
+	id, expires = rand.Text(), now.Add(lifetime)
+	s.tokens[id] = token{grant: g, issued: now, expires: expires}
+	if in := s.session(g.sessionID); in != nil {
+		in.clients[g.client.ID] = g.client
+	}
+	return id, expires
 }
 
 // token finds a live access token. The subject must be the one it was made for:
@@ -119,24 +141,26 @@ func (s *storage) token(id, subject string) (token, error) {
 	return t, nil
 }
 
+// RevokeToken takes an access token, or a refresh token and with it the access
+// tokens of the same sign-in (RFC 7009, section 2.1).
 func (s *storage) RevokeToken(_ context.Context, id, _, clientID string) *oidc.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[id]
+	refresh, isRefresh := s.refreshTokens[id]
+	if isRefresh {
+		t, ok = refresh, true
+	}
 	if ok && t.GetClientID() != clientID {
 		return oidc.ErrInvalidClient().WithDescription("token was not issued for this client")
 	}
 	delete(s.tokens, id)
-	return nil
-}
-
-// TerminateSession revokes the user's tokens of that client.
-func (s *storage) TerminateSession(_ context.Context, subject, clientID string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.tokens, func(_ string, t token) bool {
-		return t.GetSubject() == subject && t.GetClientID() == clientID
-	})
+	if isRefresh {
+		delete(s.refreshTokens, id)
+		maps.DeleteFunc(s.tokens, func(_ string, of token) bool {
+			return of.sessionID == t.sessionID && of.client == t.client
+		})
+	}
 	return nil
 }
 
@@ -155,7 +179,11 @@ func (s *storage) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 	if err != nil {
 		return err
 	}
-	g.userinfo(info, scopes)
+	if s.claimsInIDToken {
+		g.userinfo(info, scopes)
+	} else {
+		g.sessionInfo(info)
+	}
 	return nil
 }
 

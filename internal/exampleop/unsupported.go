@@ -2,7 +2,6 @@ package exampleop
 
 import (
 	"context"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -10,20 +9,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// What package op asks of every storage and this provider has not: refresh
-// tokens, and clients with keys of their own (RFC 7523).
-
-func (s *storage) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
-	return "", "", time.Time{}, oidc.ErrUnsupportedGrantType()
-}
-
-func (s *storage) TokenRequestByRefreshToken(context.Context, string) (op.RefreshTokenRequest, error) {
-	return nil, op.ErrInvalidRefreshToken
-}
-
-func (s *storage) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
-	return "", "", op.ErrInvalidRefreshToken
-}
+// What package op asks of every storage and this provider has not, clients with
+// keys of their own (RFC 7523), or has in another form.
 
 func (s *storage) GetKeyByIDAndClientID(context.Context, string, string) (*jose.JSONWebKey, error) {
 	return nil, errUnknownClient
@@ -36,6 +23,11 @@ func (s *storage) ValidateJWTProfileScopes(context.Context, string, []string) ([
 // SetUserinfoFromScopes is the deprecated form of SetUserinfoFromRequest.
 func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
+}
+
+// TerminateSession is not called where TerminateSessionFromRequest is.
+func (s *storage) TerminateSession(context.Context, string, string) error {
+	return oidc.ErrServerError()
 }
 
 // GetPrivateClaimsFromScopes is not called where GetPrivateClaimsFromRequest is.
