@@ -19,33 +19,55 @@ type Change struct {
 	FirstFactor Instant `json:"firstFactor,omitempty"`
 	// Enrolment asks for what managing factors takes.
 	Enrolment *EnrolmentRule `json:"enrolment,omitempty"`
+	// Unchanged asks that the subject is as it was seen.
+	Unchanged *Unchanged `json:"unchanged,omitempty"`
+	// MostFactors is how many factors of its type a subject may have when it adds
+	// or confirms one; zero: any number.
+	MostFactors int `json:"mostFactors,omitempty"`
 
 	// Effects, some with a condition of their own.
 
-	Settle  *Settlement `json:"settle,omitempty"`
-	Elevate *Elevation  `json:"elevate,omitempty"`
+	Settle *Settlement `json:"settle,omitempty"`
+	// UseSession, RenewSession, EndSessions and StartSession come in this order,
+	// and before Elevate.
+	UseSession   *SessionUse `json:"useSession,omitempty"`
+	RenewSession *Renewal    `json:"renewSession,omitempty"`
+	EndSessions  *SessionEnd `json:"endSessions,omitempty"`
+	StartSession *NewSession `json:"startSession,omitempty"`
+	// AddMember is for the record of a provider's session.
+	AddMember *Member `json:"addMember,omitempty"`
+	// Elevate, if it is of a browser session, must name the one that RenewSession
+	// makes, or without it one that is there, and was not renewed.
+	Elevate *Elevation `json:"elevate,omitempty"`
 	// Send pays for a code that is about to be sent.
 	Send *Send `json:"send,omitempty"`
 	// VoidCode deletes the live code of a type.
 	VoidCode string   `json:"voidCode,omitempty"`
 	PutCode  *NewCode `json:"putCode,omitempty"`
 	// ConfirmFactor has the pending factor of that id count from now on, and
-	// removes all other pending ones.
+	// removes all other pending ones. FactorName, if set, is its name then. If by
+	// this or by AddFactor the enrolment rule asks for another proof than before,
+	// it is a stronger one: recovery codes are void, and what they elevated ends.
 	ConfirmFactor string         `json:"confirmFactor,omitempty"`
+	FactorName    string         `json:"factorName,omitempty"`
 	AddFactor     *NewFactor     `json:"addFactor,omitempty"`
 	RemoveFactor  *OldFactor     `json:"removeFactor,omitempty"`
 	SetCredential *NewCredential `json:"setCredential,omitempty"`
+	// SetRecovery takes the place of all recovery codes, if it has any. It asks
+	// for a factor that the enrolment rule knows.
+	SetRecovery map[string]Instant `json:"setRecovery,omitempty"`
 	// Unlock ends all locks and lets all counters start anew.
 	Unlock bool `json:"unlock,omitempty"`
-	// Revoke ends all elevations, removes what is pending, and is remembered
-	// until the given instant.
+	// Revoke ends all sessions and elevations, removes what is pending, and is
+	// remembered until the given instant.
 	Revoke Instant `json:"revoke,omitempty"`
-	// Reset removes factors, elevations and codes, and all counters start anew.
+	// Reset removes factors, sessions, elevations, codes and recovery codes, and
+	// all counters start anew.
 	Reset bool `json:"reset,omitempty"`
 }
 
-// Spend names the one-time password that a change uses up: a code on demand,
-// or a time step of a factor.
+// Spend names the one-time password that a change uses up: a code on demand, a
+// time step of a factor, or a recovery code.
 type Spend struct {
 	// Type and MAC of a code. It must be live still, and is deleted.
 	Type string `json:"type,omitempty"`
@@ -54,6 +76,9 @@ type Spend struct {
 	// which it replaces.
 	Factor string `json:"factor,omitempty"`
 	Step   int64  `json:"step,omitempty"`
+	// Recovery is the MAC of a recovery code (base64url). It must be live still,
+	// and is deleted.
+	Recovery string `json:"recovery,omitempty"`
 }
 
 // ElevationSpend takes the newest unspent elevation of a session.
@@ -62,18 +87,6 @@ type ElevationSpend struct {
 	// Types that are accepted, as the keys of a set.
 	Types     map[string]bool `json:"types"`
 	NotBefore Instant         `json:"notBefore"`
-}
-
-// EnrolmentRule is what a session must have proved to manage factors: once a
-// subject has factors, one of them, so that a stolen token or password alone
-// neither adds nor removes one.
-type EnrolmentRule struct {
-	Session string `json:"session"`
-	// NotBefore is how old the session's elevation may be.
-	NotBefore Instant `json:"notBefore"`
-	// SignedIn is when the user signed in, if that is recent, else zero. It is
-	// enough for a subject without factors, unless it was revoked since.
-	SignedIn Instant `json:"signedIn,omitempty"`
 }
 
 // Send is a code that is about to be sent. It is paid for before it leaves, as
@@ -95,22 +108,6 @@ type NewCode struct {
 	Send string `json:"send,omitempty"`
 }
 
-// NewFactor is a factor to add. A pending one in its slot makes room, a
-// confirmed one does not.
-type NewFactor struct {
-	ID string `json:"id"`
-	Factor
-	// Most is how many factors of the type a subject may have. At the limit,
-	// the one longest unused makes room. Pending factors have no limit here.
-	Most int `json:"most,omitempty"`
-}
-
-// OldFactor is a factor to remove.
-type OldFactor struct {
-	ID   string `json:"id"`
-	Type string `json:"type"`
-}
-
 // NewCredential is the sealed hash of a PIN or a password.
 type NewCredential struct {
 	Kind string `json:"kind"`
@@ -123,11 +120,13 @@ type Refusal string
 // The refusals, in the order in which they are judged.
 const (
 	RefusedEnrolment   Refusal = "enrolment"    // a factor, or a recent sign-in, must be proved first
+	RefusedOutdated    Refusal = "outdated"     // the subject is not as it was seen; or a later code was sent meanwhile, or all were reset
 	RefusedNotFound    Refusal = "not-found"    // there is no factor of that id and type
 	RefusedIDInUse     Refusal = "id-in-use"    // there is a factor of that id
 	RefusedOccupied    Refusal = "occupied"     // the factor, or the one in the slot, is confirmed already
+	RefusedLimit       Refusal = "limit"        // as many factors as may be are confirmed
 	RefusedSends       Refusal = "sends"        // as many codes as may be were sent lately
-	RefusedOutdated    Refusal = "outdated"     // a later code was sent meanwhile, or all were reset
+	RefusedSession     Refusal = "session"      // there is no such session, or it has another id by now
 	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired
 	RefusedNoElevation Refusal = "no-elevation" // no unspent elevation is recent enough
 )
@@ -176,7 +175,20 @@ func (r *Record) Apply(c Change) *Outcome {
 	if c.Settle != nil {
 		r.settle(*c.Settle, c.Now)
 	}
-	if c.Elevate != nil {
+	proof := r.Proving()
+	if c.ConfirmFactor != "" {
+		r.confirm(c.ConfirmFactor, c.FactorName)
+	}
+	if c.AddFactor != nil {
+		o.Replaced = r.addFactor(*c.AddFactor)
+	}
+	recoveryEnded := r.Proving() != proof && r.voidRecovery()
+	sessionsEnded := r.changeSessions(c)
+	if c.AddMember != nil {
+		r.addMember(*c.AddMember)
+	}
+	// A factor that made room ended with its elevations.
+	if c.Elevate != nil && (o.Replaced == "" || c.Elevate.Factor != o.Replaced) {
 		r.elevate(*c.Elevate)
 	}
 	if c.Send != nil {
@@ -186,26 +198,14 @@ func (r *Record) Apply(c Change) *Outcome {
 	if c.PutCode != nil {
 		r.Codes[c.PutCode.Type] = c.PutCode.Code
 	}
-	if c.ConfirmFactor != "" {
-		r.confirm(c.ConfirmFactor)
-	}
-	if c.AddFactor != nil {
-		if c.AddFactor.Confirmed {
-			o.Replaced = r.makeRoom(c.AddFactor.Type, c.AddFactor.Most)
-		}
-		if id, _, occupied := r.FactorIn(c.AddFactor.Slot); occupied {
-			delete(r.Factors, id)
-		}
-		r.Factors[c.AddFactor.ID] = c.AddFactor.Factor
-		if c.AddFactor.Confirmed {
-			r.dropPending()
-		}
-	}
 	if c.RemoveFactor != nil {
 		r.removeFactor(c.RemoveFactor.ID)
 	}
 	if c.SetCredential != nil {
 		r.Credentials[c.SetCredential.Kind] = c.SetCredential.Hash
+	}
+	if len(c.SetRecovery) > 0 {
+		r.Recovery = maps.Clone(c.SetRecovery)
 	}
 	if c.Unlock || c.Reset {
 		for name, counter := range r.Counters {
@@ -213,20 +213,23 @@ func (r *Record) Apply(c Change) *Outcome {
 		}
 	}
 	if c.Revoke != 0 {
+		clear(r.Sessions)
 		clear(r.Elevations)
 		r.dropPending()
 		r.RevokedAt, r.RevokedUntil = c.Now, c.Revoke
 	}
 	if c.Reset {
 		clear(r.Factors)
+		clear(r.Sessions)
 		clear(r.Elevations)
 		clear(r.Codes)
+		clear(r.Recovery)
 		r.LastSend = ""
 	}
 	if c.Unlock || c.Reset {
 		clear(r.Sends)
 	}
-	o.Ended = c.RemoveFactor != nil || o.Replaced != "" || c.Revoke != 0 || c.Reset
+	o.Ended = recoveryEnded || sessionsEnded || c.RemoveFactor != nil || o.Replaced != "" || c.Revoke != 0 || c.Reset
 	return o
 }
 
@@ -236,6 +239,15 @@ func (r *Record) judge(c Change) Refusal {
 	}
 	if c.Enrolment != nil && !r.MayEnrol(*c.Enrolment) {
 		return RefusedEnrolment
+	}
+	if len(c.SetRecovery) > 0 && r.Proving() == "" {
+		return RefusedEnrolment
+	}
+	if c.Unchanged != nil && !r.Unchanged(c.Unchanged) {
+		return RefusedOutdated
+	}
+	if c.PutCode != nil && c.PutCode.Send != "" && c.PutCode.Send != r.LastSend {
+		return RefusedOutdated
 	}
 	if c.RemoveFactor != nil {
 		if f, exists := r.Factors[c.RemoveFactor.ID]; !exists || f.Type != c.RemoveFactor.Type {
@@ -257,11 +269,25 @@ func (r *Record) judge(c Change) Refusal {
 			return RefusedOccupied
 		}
 	}
+	if c.MostFactors > 0 {
+		if c.AddFactor != nil && r.Confirmed(c.AddFactor.Type) >= c.MostFactors {
+			return RefusedLimit
+		}
+		if c.ConfirmFactor != "" && r.Confirmed(r.Factors[c.ConfirmFactor].Type) >= c.MostFactors {
+			return RefusedLimit
+		}
+	}
 	if c.Send != nil && len(r.Sends) >= c.Send.Most {
 		return RefusedSends
 	}
-	if c.PutCode != nil && c.PutCode.Send != "" && c.PutCode.Send != r.LastSend {
-		return RefusedOutdated
+	if c.UseSession != nil && !r.mayUseSession(*c.UseSession) {
+		return RefusedSession
+	}
+	if c.RenewSession != nil && !r.mayRenew(*c.RenewSession) {
+		return RefusedSession
+	}
+	if c.Elevate != nil && !r.mayElevate(*c.Elevate, c.RenewSession) {
+		return RefusedSession
 	}
 	if c.Spend != nil && !r.spendable(*c.Spend) {
 		return RefusedSpent
@@ -274,32 +300,14 @@ func (r *Record) judge(c Change) Refusal {
 	return ""
 }
 
-// MayEnrol is the enrolment rule: a subject with an authenticator proves it, one
-// with device factors alone one of those; a recovery code stands for either.
-func (r *Record) MayEnrol(rule EnrolmentRule) bool {
-	proof := r.Proving()
-	if proof == "" {
-		return rule.SignedIn > r.RevokedAt
-	}
-	e, found := r.Newest(rule.Session, []string{proof, "recovery"})
-	return found && e.At >= rule.NotBefore
-}
-
-// Proving is the type of factor that the enrolment rule asks for, empty if the
-// subject has none yet.
-func (r *Record) Proving() string {
-	for _, factor := range []string{"totp", "device-totp"} {
-		if r.HasConfirmedFactor(factor) {
-			return factor
-		}
-	}
-	return ""
-}
-
 func (r *Record) spendable(s Spend) bool {
 	if s.Factor != "" {
 		f, exists := r.Factors[s.Factor]
 		return exists && s.Step > f.LastStep
+	}
+	if s.Recovery != "" {
+		_, exists := r.Recovery[s.Recovery]
+		return exists
 	}
 	c, exists := r.Codes[s.Type]
 	return exists && string(c.MAC) == string(s.MAC) // both from the store: nothing to time
@@ -310,6 +318,10 @@ func (r *Record) spend(s Spend, now Instant) {
 		f := r.Factors[s.Factor]
 		f.LastStep, f.LastUsedAt = s.Step, now
 		r.Factors[s.Factor] = f
+		return
+	}
+	if s.Recovery != "" {
+		delete(r.Recovery, s.Recovery)
 		return
 	}
 	delete(r.Codes, s.Type)
@@ -343,51 +355,4 @@ func (r *Record) elevate(e Elevation) {
 		delete(r.Elevations, oldest)
 	}
 	r.Elevations[key] = e
-}
-
-// confirm has a pending factor count.
-func (r *Record) confirm(id string) {
-	f := r.Factors[id]
-	f.Confirmed, f.Expires = true, 0
-	r.Factors[id] = f
-	r.dropPending()
-}
-
-// dropPending removes the factors that are pending: they were begun without
-// what has to be proved from now on.
-func (r *Record) dropPending() {
-	maps.DeleteFunc(r.Factors, func(_ string, f Factor) bool { return !f.Confirmed })
-}
-
-// makeRoom removes the confirmed factor of the type that is longest unused,
-// where as many are there as may be, and returns its id.
-func (r *Record) makeRoom(factorType string, most int) (removed string) {
-	count := 0
-	for id, f := range r.Factors {
-		if f.Type != factorType || !f.Confirmed {
-			continue
-		}
-		count++
-		if n := r.Factors[removed]; removed == "" || f.usedAt() < n.usedAt() || (f.usedAt() == n.usedAt() && id < removed) {
-			removed = id
-		}
-	}
-	if removed == "" || count < most {
-		return ""
-	}
-	r.removeFactor(removed)
-	return removed
-}
-
-// usedAt is when the factor was used last, or made if it never was.
-func (f Factor) usedAt() Instant { return max(f.LastUsedAt, f.CreatedAt) }
-
-// removeFactor removes a factor and the elevations that it made.
-func (r *Record) removeFactor(id string) {
-	delete(r.Factors, id)
-	for key, e := range r.Elevations {
-		if e.Factor == id {
-			delete(r.Elevations, key)
-		}
-	}
 }

@@ -23,9 +23,18 @@ func subject() *Record {
 		Credentials: map[string][]byte{"pin": []byte("hash")},
 		Sends:       map[string]Instant{"sent": start + 30*minute},
 		LastSend:    "sent",
+		Recovery:    map[string]Instant{"r1": start - 9, "r2": start - 9},
+		Sessions: map[string]Session{
+			"a":     {Handle: "A", SID: "sid", StartedAt: start - 9, UsedAt: start - 5, Ends: start + 90*minute, Expires: start + 30*minute},
+			"a old": {Handle: "A", SID: "sid", StartedAt: start - 9, UsedAt: start - 5, Ends: start + 90*minute, Expires: start + 1, Renewed: true},
+			"b":     {Handle: "B", Data: []byte("data"), Version: 3, StartedAt: start - 8, UsedAt: start - 7, Ends: start + 90*minute, Expires: start + 30*minute},
+		},
+		Members: map[string]Instant{"another": start + 30*minute},
 		Elevations: map[string]Elevation{
 			ElevationKey("s", "totp"):    {Session: "s", Type: "totp", At: start, Factor: "app", Expires: start + 60*minute},
 			ElevationKey("s", "account"): {Session: "s", Type: "account", At: start, Expires: start + 60*minute},
+
+			ElevationKey("browser:a", "login"): {Session: "browser:a", Type: "login", At: start, Expires: start + 60*minute},
 		},
 	}
 }
@@ -112,10 +121,52 @@ func TestApplyEffects(t *testing.T) {
 			func(r *Record, _ *Outcome) {
 				f := r.Factors["pending"]
 				f.Confirmed, f.Expires, f.LastStep, f.LastUsedAt = true, 0, 100, start
+				dropPending(r)
 				r.Factors["pending"] = f
-				delete(r.Factors, "pending 2")
 			},
 		},
+		"a factor gets a name as it is confirmed": {
+			Change{ConfirmFactor: "pending", FactorName: "mine", MostFactors: 2},
+			func(r *Record, _ *Outcome) {
+				f := r.Factors["pending"]
+				f.Confirmed, f.Expires, f.Name = true, 0, "mine"
+				dropPending(r)
+				r.Factors["pending"] = f
+			},
+		},
+		"a factor is added, and none makes room": {
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}}, MostFactors: 2},
+			func(r *Record, _ *Outcome) {
+				r.Factors["new"] = Factor{Type: "totp", Confirmed: true}
+				dropPending(r)
+			},
+		},
+		"the factor that makes room elevates no one": {
+			Change{
+				AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}, Most: 1},
+				Elevate:   &Elevation{Session: "t", Type: "totp", Factor: "app", Expires: start + minute},
+			},
+			func(r *Record, o *Outcome) {
+				r.Factors["new"] = Factor{Type: "totp", Confirmed: true}
+				dropPending(r)
+				delete(r.Factors, "app")
+				delete(r.Elevations, "totp s")
+				o.Replaced, o.Ended = "app", true
+			},
+		},
+		"a pending factor is added where one more may be": {
+			Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Expires: start + minute}}, MostFactors: 2},
+			func(r *Record, _ *Outcome) { r.Factors["new"] = Factor{Type: "totp", Expires: start + minute} },
+		},
+		"a recovery code is spent": {
+			Change{Spend: &Spend{Recovery: "r1"}},
+			func(r *Record, _ *Outcome) { delete(r.Recovery, "r1") },
+		},
+		"recovery codes are made anew with one of the old": {
+			Change{Spend: &Spend{Recovery: "r1"}, SetRecovery: map[string]Instant{"r3": start}},
+			func(r *Record, _ *Outcome) { r.Recovery = map[string]Instant{"r3": start} },
+		},
+		"no recovery codes are not set": {Change{SetRecovery: map[string]Instant{}}, func(*Record, *Outcome) {}},
 		"a code is about to be sent": {
 			Change{Send: &Send{ID: "new", Expires: start + minute, Most: 2}, VoidCode: "account"},
 			func(r *Record, _ *Outcome) {
@@ -149,14 +200,15 @@ func TestApplyEffects(t *testing.T) {
 		"revoke": {
 			Change{Revoke: start + 99},
 			func(r *Record, o *Outcome) {
-				r.Elevations, r.RevokedAt, r.RevokedUntil, o.Ended = nil, start, start+99, true
+				r.Sessions, r.Elevations, r.RevokedAt, r.RevokedUntil, o.Ended = nil, nil, start, start+99, true
 				dropPending(r)
 			},
 		},
-		"reset keeps nothing but credentials": {
+		"reset keeps credentials, and what is of a provider's session": {
 			Change{Reset: true},
 			func(r *Record, o *Outcome) {
 				r.Counters = map[string]Counter{"totp": {Row: 8}, "credential": {Row: 1}}
+				r.Sessions, r.Recovery = nil, nil
 				r.Factors, r.Codes, r.Elevations, r.Sends, r.LastSend, o.Ended = nil, nil, nil, nil, "", true
 			},
 		},
@@ -213,6 +265,35 @@ func TestApplyRefuses(t *testing.T) {
 		"a code that was not sent":  {Change{PutCode: &NewCode{Type: "login", Send: "none"}}, RefusedOutdated},
 		"confirming an old one":     {Change{Now: start + 20*minute, ConfirmFactor: "pending"}, RefusedNotFound},
 		"one more to send":          {Change{Send: &Send{ID: "new", Most: 1}}, RefusedSends},
+		"a recovery code not there": {Change{Spend: &Spend{Recovery: "none"}}, RefusedSpent},
+		"one factor more":           {Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp"}}, MostFactors: 1}, RefusedLimit},
+		"one confirmed factor more": {Change{AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}}, MostFactors: 1}, RefusedLimit},
+		"one more to confirm":       {Change{ConfirmFactor: "pending", MostFactors: 1}, RefusedLimit},
+		"use of no session":         {Change{UseSession: &SessionUse{ID: "none"}}, RefusedSession},
+		"use of an old id":          {Change{UseSession: &SessionUse{ID: "a old"}}, RefusedSession},
+		"use of an idle session":    {Change{Now: start + 30*minute, UseSession: &SessionUse{ID: "a"}}, RefusedSession},
+		"data of no session":        {Change{UseSession: &SessionUse{ID: "none", Data: []byte("new")}}, RefusedSession},
+		"data from older data":      {Change{UseSession: &SessionUse{ID: "b", Data: []byte("new"), Version: 2}}, RefusedSession},
+		"data from no data yet":     {Change{UseSession: &SessionUse{ID: "a", Data: []byte("new"), Version: 1}}, RefusedSession},
+		"elevation of no session":   {Change{Elevate: &Elevation{Session: "browser:none"}}, RefusedSession},
+		"elevation of an old id":    {Change{Elevate: &Elevation{Session: "browser:a old"}}, RefusedSession},
+		"elevation of an idle one":  {Change{Now: start + 30*minute, Elevate: &Elevation{Session: "browser:a"}}, RefusedSession},
+		"elevation of one to renew": {Change{RenewSession: &Renewal{From: "a", To: "new"}, Elevate: &Elevation{Session: "browser:a"}}, RefusedSession},
+		"elevation of another":      {Change{RenewSession: &Renewal{From: "a", To: "new"}, Elevate: &Elevation{Session: "browser:b"}}, RefusedSession},
+		"elevation of one to start": {Change{Elevate: &Elevation{Session: "browser:started"}}, RefusedSession},
+		"renewal of no session":     {Change{RenewSession: &Renewal{From: "none", To: "new"}}, RefusedSession},
+		"renewal of an old id":      {Change{RenewSession: &Renewal{From: "a old", To: "new"}}, RefusedSession},
+		"renewal of nothing":        {Change{RenewSession: &Renewal{To: "new"}}, RefusedSession},
+		"renewal to itself":         {Change{RenewSession: &Renewal{From: "a", To: "a"}}, RefusedSession},
+		"renewal to another":        {Change{RenewSession: &Renewal{From: "a", To: "b"}}, RefusedSession},
+		"a beginning at another":    {Change{RenewSession: &Renewal{To: "b", Start: &Session{}}}, RefusedSession},
+		"the limit before sends":    {Change{ConfirmFactor: "pending", MostFactors: 1, Send: &Send{}}, RefusedLimit},
+		"another factor since":      {Change{Unchanged: &Unchanged{Since: start, Factors: map[string]bool{"app": true}}}, RefusedOutdated},
+		"enrolment before outdated": {Change{Unchanged: &Unchanged{}, Enrolment: rule("other", start, start)}, RefusedEnrolment},
+		"outdated before not found": {Change{Unchanged: &Unchanged{}, ConfirmFactor: "none"}, RefusedOutdated},
+		"elevation before the code": {Change{Elevate: &Elevation{Session: "browser:none"}, Spend: &Spend{}}, RefusedSession},
+		"outdated before a session": {Change{PutCode: &NewCode{Send: "none"}, UseSession: &SessionUse{}}, RefusedOutdated},
+		"a session before the code": {Change{UseSession: &SessionUse{}, Spend: &Spend{}}, RefusedSession},
 		"the first refusal counts": {Change{
 			Enrolment: rule("other", start, start), RemoveFactor: &OldFactor{ID: "none"}, AddFactor: &NewFactor{ID: "app"},
 			Spend: &Spend{}, SpendElevation: elevation(start),
@@ -224,7 +305,11 @@ func TestApplyRefuses(t *testing.T) {
 			if c.Now == 0 {
 				c.Now = start
 			}
-			c.Elevate, c.Unlock, c.Revoke, c.Reset = &Elevation{}, true, start+99, true
+			c.EndSessions, c.StartSession, c.AddMember = &SessionEnd{All: true}, &NewSession{ID: "started"}, &Member{Key: "added"}
+			c.Unlock, c.Revoke, c.Reset = true, start+99, true
+			if c.Elevate == nil {
+				c.Elevate = new(Elevation)
+			}
 			if c.PutCode == nil {
 				c.PutCode = new(NewCode)
 			}
@@ -244,6 +329,7 @@ func TestSingleUse(t *testing.T) {
 	for name, c := range map[string]Change{
 		"a code":       {Spend: &Spend{Type: "account", MAC: []byte("mac")}},
 		"a time step":  {Spend: &Spend{Factor: "app", Step: 101}},
+		"a recovery":   {Spend: &Spend{Recovery: "r1"}},
 		"an elevation": {SpendElevation: &ElevationSpend{Session: "s", Types: map[string]bool{"totp": true}}},
 	} {
 		r := subject()
@@ -253,101 +339,6 @@ func TestSingleUse(t *testing.T) {
 		}
 		if o := r.Apply(c); o.Refused == "" {
 			t.Errorf("%s passed twice", name)
-		}
-	}
-}
-
-// TestEnrolmentRule: managing factors takes the level that they give
-// (CVE-2023-3597, CVE-2026-3429).
-func TestEnrolmentRule(t *testing.T) {
-	confirmed := func(types ...string) map[string]Factor {
-		m := make(map[string]Factor)
-		for i, t := range types {
-			m[fmt.Sprint(i)] = Factor{Type: t, Confirmed: true}
-		}
-		return m
-	}
-	proved := func(otpType string, at Instant) map[string]Elevation {
-		return map[string]Elevation{ElevationKey("s", otpType): {Session: "s", Type: otpType, At: at, Expires: start + minute}}
-	}
-	const signedIn = true
-	tests := map[string]struct {
-		record   Record
-		signedIn bool
-		want     bool
-	}{
-		"no factor, no sign-in":               {Record{}, false, false},
-		"no factor, sign-in":                  {Record{}, signedIn, true},
-		"no factor, sign-in, revoked since":   {Record{RevokedAt: start, RevokedUntil: start + minute}, signedIn, false},
-		"no factor, revoked before":           {Record{RevokedAt: start - 1, RevokedUntil: start + minute}, signedIn, true},
-		"no factor, an account code":          {Record{Elevations: proved("account", start)}, false, false},
-		"pending factor, sign-in":             {Record{Factors: map[string]Factor{"1": {Type: "totp"}}}, signedIn, true},
-		"authenticator, sign-in":              {Record{Factors: confirmed("totp")}, signedIn, false},
-		"authenticator, proved":               {Record{Factors: confirmed("totp"), Elevations: proved("totp", start)}, false, true},
-		"authenticator, proved long ago":      {Record{Factors: confirmed("totp"), Elevations: proved("totp", start-1)}, signedIn, false},
-		"authenticator, device proved":        {Record{Factors: confirmed("totp", "device-totp"), Elevations: proved("device-totp", start)}, signedIn, false},
-		"authenticator, account code proved":  {Record{Factors: confirmed("totp"), Elevations: proved("account", start)}, signedIn, false},
-		"authenticator, recovery code proved": {Record{Factors: confirmed("totp"), Elevations: proved("recovery", start)}, false, true},
-		"device, proved":                      {Record{Factors: confirmed("device-totp"), Elevations: proved("device-totp", start)}, false, true},
-		"device, recovery code proved":        {Record{Factors: confirmed("device-totp"), Elevations: proved("recovery", start)}, false, true},
-		"device, login code proved":           {Record{Factors: confirmed("device-totp"), Elevations: proved("login", start)}, signedIn, false},
-	}
-	for name, test := range tests {
-		rule := &EnrolmentRule{Session: "s", NotBefore: start}
-		if test.signedIn {
-			rule.SignedIn = start
-		}
-		if got := test.record.Apply(Change{Now: start, Enrolment: rule}).Refused == ""; got != test.want {
-			t.Errorf("%s: passed %t, want %t", name, got, test.want)
-		}
-	}
-}
-
-func TestFirstFactor(t *testing.T) {
-	for name, test := range map[string]struct {
-		record Record
-		want   Refusal
-	}{
-		"none":             {Record{}, ""},
-		"one that pends":   {Record{Factors: map[string]Factor{"1": {}}}, ""},
-		"one":              {Record{Factors: map[string]Factor{"1": {Confirmed: true}}}, RefusedEnrolment},
-		"revoked since":    {Record{RevokedAt: start, RevokedUntil: start + minute}, RefusedEnrolment},
-		"revoked long ago": {Record{RevokedAt: start - 1, RevokedUntil: start + minute}, ""},
-	} {
-		if got := test.record.Apply(Change{Now: start, FirstFactor: start}).Refused; got != test.want {
-			t.Errorf("%s: got %q, want %q", name, got, test.want)
-		}
-	}
-}
-
-// TestMakeRoom adds a factor where as many are as may be.
-func TestMakeRoom(t *testing.T) {
-	factor := func(created, used Instant) Factor {
-		return Factor{Type: "totp", CreatedAt: created, LastUsedAt: used, Confirmed: true}
-	}
-	tests := map[string]struct {
-		factors map[string]Factor
-		most    int
-		want    string
-	}{
-		"room":                    {map[string]Factor{"a": factor(1, 0)}, 2, ""},
-		"the longest unused":      {map[string]Factor{"a": factor(1, 9), "b": factor(2, 8)}, 2, "b"},
-		"never used, but newer":   {map[string]Factor{"a": factor(1, 5), "b": factor(6, 0)}, 2, "a"},
-		"never used, and older":   {map[string]Factor{"a": factor(1, 5), "b": factor(4, 0)}, 2, "b"},
-		"equally old":             {map[string]Factor{"b": factor(1, 0), "B": factor(1, 0), "a": factor(1, 0)}, 3, "B"},
-		"of its type only":        {map[string]Factor{"a": factor(2, 0), "d": {Type: "device-totp", CreatedAt: 1, Confirmed: true}}, 1, "a"},
-		"pending ones are not it": {map[string]Factor{"a": factor(2, 0), "p": {Type: "totp", CreatedAt: 1}}, 1, "a"},
-		"and do not count":        {map[string]Factor{"p": {Type: "totp", CreatedAt: 1}}, 1, ""},
-		"no room for any":         {nil, 0, ""},
-	}
-	for name, test := range tests {
-		r := &Record{Factors: test.factors, Elevations: map[string]Elevation{"account s": {Expires: start + 1}}}
-		o := r.Apply(Change{Now: start, AddFactor: &NewFactor{ID: "new", Factor: factor(start, 0), Most: test.most}})
-		if o.Replaced != test.want {
-			t.Errorf("%s: replaced %q, want %q", name, o.Replaced, test.want)
-		}
-		if len(r.Elevations) != 1 {
-			t.Errorf("%s: an elevation that no factor made is gone", name)
 		}
 	}
 }
@@ -402,6 +393,7 @@ func FuzzRecord(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(record, []byte(`{"now":1772366400000,"tries":["totp"],"group":["totp"],"limits":{"attempts":1,"lock":1,"maxLock":9,"cap":9}}`))
+		f.Add(record, []byte(`{"now":1772366400000,"useSession":{"id":"b"},"renewSession":{"from":"a","to":"c"},"endSessions":{"all":true,"name":"s"},"unchanged":{"since":1},"startSession":{"id":"d","replaces":"b"},"addMember":{"key":"k"}}`))
 		f.Add(record, []byte(`{"now":1772366400000,"settle":{"paid":{"totp":7}},"addFactor":{"id":"x"},"elevate":{},"spendElevation":{}}`))
 	}
 	f.Fuzz(func(t *testing.T, record, step []byte) {

@@ -49,6 +49,17 @@ type Record struct {
 	// Elevations by [ElevationKey].
 	Elevations map[string]Elevation `json:"elevations,omitempty"`
 
+	// Recovery holds the live recovery codes: by the MAC of each under a key that
+	// is not in the store (base64url), when it was made.
+	Recovery map[string]Instant `json:"recovery,omitempty"`
+
+	// Sessions are those of browsers, by the hash of their id (base64url SHA-256).
+	Sessions map[string]Session `json:"sessions,omitempty"`
+
+	// Members are only in the record of a provider's session: the keys of the
+	// subjects that signed in with it, and when the last session of each ends.
+	Members map[string]Instant `json:"members,omitempty"`
+
 	// Sends are the codes that were sent to the subject lately: by an id of
 	// each, when it no longer counts.
 	Sends map[string]Instant `json:"sends,omitempty"`
@@ -163,6 +174,13 @@ func (r *Record) Prune(now Instant) {
 	maps.DeleteFunc(r.Factors, func(_ string, f Factor) bool { return f.Expires != 0 && f.Expires <= now })
 	maps.DeleteFunc(r.Elevations, func(_ string, e Elevation) bool { return e.Expires <= now })
 	maps.DeleteFunc(r.Sends, func(_ string, expires Instant) bool { return expires <= now })
+	maps.DeleteFunc(r.Members, func(_ string, expires Instant) bool { return expires <= now })
+	for id, s := range r.Sessions {
+		if s.Expires <= now {
+			delete(r.Sessions, id)
+			r.dropElevations(SessionName(id))
+		}
+	}
 	if r.RevokedUntil <= now {
 		r.RevokedAt, r.RevokedUntil = 0, 0
 	}
@@ -172,10 +190,10 @@ func (r *Record) Prune(now Instant) {
 }
 
 // Expires tells when a storage may forget the whole record: zero if it may at
-// once, [Never] if it may not. Confirmed factors, hashes and the counts behind a
-// cap stay; everything else ends by itself.
+// once, [Never] if it may not. Confirmed factors, recovery codes, hashes and the
+// counts behind a cap stay; everything else ends by itself.
 func (r *Record) Expires() Instant {
-	if len(r.Credentials) > 0 {
+	if len(r.Credentials) > 0 || len(r.Recovery) > 0 {
 		return Never
 	}
 	last := r.RevokedUntil
@@ -199,6 +217,12 @@ func (r *Record) Expires() Instant {
 	}
 	for _, expires := range r.Sends {
 		last = max(last, expires)
+	}
+	for _, expires := range r.Members {
+		last = max(last, expires)
+	}
+	for _, s := range r.Sessions {
+		last = max(last, s.Expires)
 	}
 	return last
 }
@@ -229,6 +253,15 @@ func (r *Record) initialize() {
 	}
 	if r.Elevations == nil {
 		r.Elevations = make(map[string]Elevation)
+	}
+	if r.Recovery == nil {
+		r.Recovery = make(map[string]Instant)
+	}
+	if r.Sessions == nil {
+		r.Sessions = make(map[string]Session)
+	}
+	if r.Members == nil {
+		r.Members = make(map[string]Instant)
 	}
 	if r.Sends == nil {
 		r.Sends = make(map[string]Instant)

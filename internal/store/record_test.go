@@ -37,6 +37,9 @@ func TestExpires(t *testing.T) {
 		"a count behind the cap":    {Record{Counters: map[string]Counter{"totp": {Total: 1}}, Codes: live}, Never},
 		"a factor":                  {Record{Factors: map[string]Factor{"1": {}}}, Never},
 		"a pending factor":          {Record{Factors: map[string]Factor{"1": {Expires: start + 8}}, Codes: live}, start + 8},
+		"recovery codes":            {Record{Recovery: map[string]Instant{"a": start}, Codes: live}, Never},
+		"sessions":                  {Record{Sessions: map[string]Session{"a": {Expires: start + 7, Ends: start + 9}, "b": {Expires: start}}}, start + 7},
+		"members":                   {Record{Members: map[string]Instant{"a": start + 1, "b": start + 2}}, start + 2},
 		"codes that were sent":      {Record{Sends: map[string]Instant{"a": start + 1, "b": start}}, start + 1},
 		"an enrolled PIN":           {Record{Credentials: map[string][]byte{"pin": {1}}, Codes: live}, Never},
 		"sections that are emptied": {Record{Factors: map[string]Factor{}, Credentials: map[string][]byte{}}, 0},
@@ -51,8 +54,13 @@ func TestExpires(t *testing.T) {
 func TestPrune(t *testing.T) {
 	full := func() *Record {
 		return &Record{
-			Codes:        map[string]Code{"account": {Expires: start}, "login": {Expires: start + 1}},
-			Elevations:   map[string]Elevation{"a": {Expires: start}, "b": {Expires: start + 1}},
+			Codes: map[string]Code{"account": {Expires: start}, "login": {Expires: start + 1}},
+			Elevations: map[string]Elevation{
+				"a": {Expires: start}, "b": {Expires: start + 1},
+				"s a": {Session: "browser:a", Expires: start + 1}, "s b": {Session: "browser:b", Expires: start + 1}, "s": {Session: "a", Expires: start + 1},
+			},
+			Sessions:     map[string]Session{"a": {Expires: start, Ends: start + 9}, "b": {Expires: start + 1}},
+			Members:      map[string]Instant{"a": start, "b": start + 1},
 			Factors:      map[string]Factor{"a": {Expires: start}, "b": {Expires: start + 1}},
 			Sends:        map[string]Instant{"a": start, "b": start + 1},
 			Counters:     map[string]Counter{"totp": {Row: 7}},
@@ -66,11 +74,15 @@ func TestPrune(t *testing.T) {
 	}{
 		"before": {start - 1, full()},
 		"partly": {start, &Record{
-			Codes:      map[string]Code{"login": {Expires: start + 1}},
-			Elevations: map[string]Elevation{"b": {Expires: start + 1}},
-			Factors:    map[string]Factor{"b": {Expires: start + 1}},
-			Sends:      map[string]Instant{"b": start + 1},
-			Counters:   map[string]Counter{"totp": {Row: 7}},
+			Codes: map[string]Code{"login": {Expires: start + 1}},
+			Elevations: map[string]Elevation{
+				"b": {Expires: start + 1}, "s b": {Session: "browser:b", Expires: start + 1}, "s": {Session: "a", Expires: start + 1},
+			},
+			Sessions: map[string]Session{"b": {Expires: start + 1}},
+			Members:  map[string]Instant{"b": start + 1},
+			Factors:  map[string]Factor{"b": {Expires: start + 1}},
+			Sends:    map[string]Instant{"b": start + 1},
+			Counters: map[string]Counter{"totp": {Row: 7}},
 		}},
 		"all of it": {start + 1, &Record{}},
 	} {
@@ -121,6 +133,9 @@ func TestRecordJSON(t *testing.T) {
 		Credentials: map[string][]byte{"pin": {2}},
 		Elevations:  map[string]Elevation{"e": {Session: "s", Type: "totp", At: 10, Factor: "1", Spent: true, Expires: 11}},
 		RevokedAt:   12, RevokedUntil: 13,
+		Recovery: map[string]Instant{"mac": 14},
+		Sessions: map[string]Session{"hash": {Handle: "h", Data: []byte{3}, SID: "sid", StartedAt: 15, UsedAt: 16, Ends: 17, Expires: 18, Renewed: true}},
+		Members:  map[string]Instant{"subject": 19},
 	}
 	text, err := json.Marshal(full)
 	if err != nil {

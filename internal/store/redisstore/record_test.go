@@ -40,6 +40,12 @@ func TestCorruptRecord(t *testing.T) {
 		"elevation no object": `{"key":"` + name + `","elevations":{"totp s":7}}`,
 		"confirmed no bool":   `{"key":"` + name + `","factors":{"1":{"confirmed":"x"}}}`,
 		"credential no text":  `{"key":"` + name + `","credentials":{"pin":7}}`,
+		"recovery no number":  `{"key":"` + name + `","recovery":{"mac":"x"}}`,
+		"session no object":   `{"key":"` + name + `","sessions":{"hash":7}}`,
+		"session ends never":  `{"key":"` + name + `","sessions":{"hash":{"expires":"x"}}}`,
+		"renewed no bool":     `{"key":"` + name + `","sessions":{"hash":{"renewed":1}}}`,
+		"version no number":   `{"key":"` + name + `","sessions":{"hash":{"version":"x"}}}`,
+		"member no number":    `{"key":"` + name + `","members":{"key":{}}}`,
 		"revoked no number":   `{"key":"` + name + `","revokedAt":"x"}`,
 		"code never ends":     `{"key":"` + name + `","codes":{"account":{}},"elevations":{"x":{}}}`,
 	}
@@ -89,7 +95,9 @@ func TestExpiry(t *testing.T) {
 	)
 	elevate := &store.Elevation{Session: "s", Type: "totp", At: now, Expires: now.Add(time.Hour)}
 	code := &store.NewCode{Type: "account", Code: store.Code{MAC: []byte{1}, Expires: now.Add(5 * time.Minute)}}
-	factor := &store.NewFactor{ID: "1", Factor: store.Factor{Type: "totp"}, Most: 5}
+	factor := &store.NewFactor{ID: "1", Factor: store.Factor{Type: "totp", Confirmed: true}, Most: 5}
+	session := &store.NewSession{ID: "1", Session: store.Session{Ends: now.Add(time.Hour), Expires: now.Add(2 * time.Hour)}}
+	recovery := map[string]store.Instant{"mac": now}
 
 	tests := map[string]struct {
 		changes []store.Change
@@ -102,6 +110,10 @@ func TestExpiry(t *testing.T) {
 		"a revocation":              {changes: []store.Change{{Revoke: now.Add(24 * time.Hour)}}, want: 24 * time.Hour},
 		"a factor":                  {changes: []store.Change{{PutCode: code}, {AddFactor: factor}}, want: forever},
 		"a factor that was removed": {changes: []store.Change{{AddFactor: factor}, {PutCode: code, RemoveFactor: &store.OldFactor{ID: "1", Type: "totp"}}}, want: 5 * time.Minute},
+		"a session":                 {changes: []store.Change{{PutCode: code}, {StartSession: session}}, want: time.Hour},
+		"a session that was ended":  {changes: []store.Change{{PutCode: code}, {StartSession: session}, {EndSessions: &store.SessionEnd{ID: "1"}}}, want: 5 * time.Minute},
+		"a provider's session":      {changes: []store.Change{{AddMember: &store.Member{Key: "1", Expires: now.Add(time.Hour)}}}, want: time.Hour},
+		"recovery codes":            {changes: []store.Change{{AddFactor: factor}, {SetRecovery: recovery}, {PutCode: code, RemoveFactor: &store.OldFactor{ID: "1", Type: "totp"}}}, want: forever},
 		"a PIN":                     {changes: []store.Change{{SetCredential: &store.NewCredential{Kind: "pin", Hash: []byte{1}}}}, want: forever},
 		"a wrong code":              {changes: []store.Change{{PutCode: code}}, wrong: true, want: forever},
 		"a code that was spent":     {changes: []store.Change{{PutCode: code}, {Spend: &store.Spend{Type: "account", MAC: []byte{1}}}}, want: absent},

@@ -1,7 +1,7 @@
 -- The steps of package store, run inside Redis: the twin of record.go,
--- attempt.go and change.go. Functions have the names that they have there, and
--- the same order; a rule that is changed in one place is changed in both.
--- Package storetest compares the two.
+-- attempt.go, change.go, factor.go and session.go. Functions have the names that
+-- they have there, and the same order; a rule that is changed in one place is
+-- changed in both. Package storetest compares the two.
 --
 -- KEYS[1]  the record's key
 -- ARGV[1]  "pay" or "apply"
@@ -19,6 +19,8 @@
 
 local never = math.huge
 local maxElevations = 128
+local maxSessions = 32
+local maxMembers = 64
 
 local function decode(text)
   local function dropNulls(t)
@@ -58,8 +60,13 @@ local factor = {
 local elevation = {
   session = 'string', type = 'string', at = 'number', factor = 'string', spent = 'boolean', expires = 'number',
 }
+local session = {
+  handle = 'string', data = 'string', version = 'number', sid = 'string', startedAt = 'number', usedAt = 'number',
+  ends = 'number', expires = 'number', renewed = 'boolean',
+}
 local sections = {
-  counters = counter, codes = code, factors = factor, credentials = 'string', elevations = elevation, sends = 'number',
+  counters = counter, codes = code, factors = factor, credentials = 'string', elevations = elevation, recovery = 'number',
+  sessions = session, members = 'number', sends = 'number',
 }
 
 -- check raises an error at what is not as it should be: Lua would not always
@@ -84,6 +91,13 @@ function Record.check(r)
       check(entry, shape)
     end
   end
+end
+
+-- Of session.go.
+local sessionPrefix = 'browser:'
+
+local function sessionName(hash)
+  return sessionPrefix .. hash
 end
 
 local function elevationKey(session, otpType)
@@ -140,6 +154,17 @@ function Record.prune(r, now)
       r.sends[id] = nil
     end
   end
+  for key, expires in pairs(r.members or {}) do
+    if expires <= now then
+      r.members[key] = nil
+    end
+  end
+  for id, s in pairs(r.sessions or {}) do
+    if s.expires <= now then
+      r.sessions[id] = nil
+      Record.dropElevations(r, sessionName(id))
+    end
+  end
   if (r.revokedUntil or 0) <= now then
     r.revokedAt, r.revokedUntil = nil, nil
   end
@@ -151,7 +176,7 @@ function Record.prune(r, now)
 end
 
 function Record.expires(r)
-  if next(r.credentials or {}) then
+  if next(r.credentials or {}) or next(r.recovery or {}) then
     return never
   end
   local last = r.revokedUntil or 0
@@ -175,6 +200,12 @@ function Record.expires(r)
   end
   for _, expires in pairs(r.sends or {}) do
     last = math.max(last, expires)
+  end
+  for _, expires in pairs(r.members or {}) do
+    last = math.max(last, expires)
+  end
+  for _, s in pairs(r.sessions or {}) do
+    last = math.max(last, s.expires)
   end
   return last
 end
@@ -279,7 +310,19 @@ function Record.apply(r, c)
   if c.settle then
     Record.settle(r, c.settle, c.now)
   end
-  if c.elevate then
+  local proof = Record.proving(r)
+  if c.confirmFactor then
+    Record.confirm(r, c.confirmFactor, c.factorName)
+  end
+  if c.addFactor then
+    o.replaced = Record.addFactor(r, c.addFactor)
+  end
+  local recoveryEnded = Record.proving(r) ~= proof and Record.voidRecovery(r)
+  local sessionsEnded = Record.changeSessions(r, c)
+  if c.addMember then
+    Record.addMember(r, c.addMember)
+  end
+  if c.elevate and (not o.replaced or c.elevate.factor ~= o.replaced) then
     Record.elevate(r, c.elevate)
   end
   if c.send then
@@ -289,29 +332,14 @@ function Record.apply(r, c)
   if c.putCode then
     r.codes[c.putCode.type] = { mac = c.putCode.mac, expires = c.putCode.expires }
   end
-  if c.confirmFactor then
-    Record.confirm(r, c.confirmFactor)
-  end
-  if c.addFactor then
-    local f, id, most = c.addFactor, c.addFactor.id, c.addFactor.most
-    f.id, f.most = nil, nil
-    if f.confirmed then
-      o.replaced = Record.makeRoom(r, f.type, most or 0)
-    end
-    local occupant = Record.factorIn(r, f.slot)
-    if occupant then
-      r.factors[occupant] = nil
-    end
-    r.factors[id] = f
-    if f.confirmed then
-      Record.dropPending(r)
-    end
-  end
   if c.removeFactor then
     Record.removeFactor(r, c.removeFactor.id)
   end
   if c.setCredential then
     r.credentials[c.setCredential.kind] = c.setCredential.hash or ''
+  end
+  if next(c.setRecovery or {}) then
+    r.recovery = c.setRecovery
   end
   if c.unlock or c.reset then
     for name, old in pairs(r.counters) do
@@ -319,20 +347,23 @@ function Record.apply(r, c)
     end
   end
   if c.revoke then
+    r.sessions = {}
     r.elevations = {}
     Record.dropPending(r)
     r.revokedAt, r.revokedUntil = c.now, c.revoke
   end
   if c.reset then
     r.factors = {}
+    r.sessions = {}
     r.elevations = {}
     r.codes = {}
+    r.recovery = {}
     r.lastSend = nil
   end
   if c.unlock or c.reset then
     r.sends = {}
   end
-  o.ended = c.removeFactor ~= nil or o.replaced ~= nil or c.revoke ~= nil or c.reset or false
+  o.ended = recoveryEnded or sessionsEnded or c.removeFactor ~= nil or o.replaced ~= nil or c.revoke ~= nil or c.reset or false
   return o
 end
 
@@ -342,6 +373,15 @@ function Record.judge(r, c)
   end
   if c.enrolment and not Record.mayEnrol(r, c.enrolment) then
     return 'enrolment'
+  end
+  if next(c.setRecovery or {}) and Record.proving(r) == '' then
+    return 'enrolment'
+  end
+  if c.unchanged and not Record.unchanged(r, c.unchanged) then
+    return 'outdated'
+  end
+  if c.putCode and (c.putCode.send or '') ~= '' and c.putCode.send ~= r.lastSend then
+    return 'outdated'
   end
   if c.removeFactor then
     local f = r.factors[c.removeFactor.id]
@@ -366,6 +406,14 @@ function Record.judge(r, c)
       return 'occupied'
     end
   end
+  if (c.mostFactors or 0) > 0 then
+    if c.addFactor and Record.confirmed(r, c.addFactor.type) >= c.mostFactors then
+      return 'limit'
+    end
+    if c.confirmFactor and Record.confirmed(r, r.factors[c.confirmFactor].type) >= c.mostFactors then
+      return 'limit'
+    end
+  end
   if c.send then
     local sent = 0
     for _ in pairs(r.sends) do
@@ -375,8 +423,14 @@ function Record.judge(r, c)
       return 'sends'
     end
   end
-  if c.putCode and (c.putCode.send or '') ~= '' and c.putCode.send ~= r.lastSend then
-    return 'outdated'
+  if c.useSession and not Record.mayUseSession(r, c.useSession) then
+    return 'session'
+  end
+  if c.renewSession and not Record.mayRenew(r, c.renewSession) then
+    return 'session'
+  end
+  if c.elevate and not Record.mayElevate(r, c.elevate, c.renewSession) then
+    return 'session'
   end
   if c.spend and not Record.spendable(r, c.spend) then
     return 'spent'
@@ -387,28 +441,13 @@ function Record.judge(r, c)
   return nil
 end
 
-function Record.mayEnrol(r, rule)
-  local proof = Record.proving(r)
-  if proof == '' then
-    return (rule.signedIn or 0) > (r.revokedAt or 0)
-  end
-  local e = Record.newest(r, rule.session, { proof, 'recovery' })
-  return e and e.at >= rule.notBefore
-end
-
-function Record.proving(r)
-  for _, factor in ipairs({ 'totp', 'device-totp' }) do
-    if Record.hasConfirmedFactor(r, factor) then
-      return factor
-    end
-  end
-  return ''
-end
-
 function Record.spendable(r, s)
   if s.factor then
     local f = r.factors[s.factor]
     return f and (s.step or 0) > (f.lastStep or 0)
+  end
+  if s.recovery then
+    return r.recovery[s.recovery] ~= nil
   end
   local c = r.codes[s.type or '']
   return c and (c.mac or '') == (s.mac or '')
@@ -418,6 +457,10 @@ function Record.spend(r, s, now)
   if s.factor then
     local f = r.factors[s.factor]
     f.lastStep, f.lastUsedAt = s.step, now
+    return
+  end
+  if s.recovery then
+    r.recovery[s.recovery] = nil
     return
   end
   r.codes[s.type or ''] = nil
@@ -454,10 +497,72 @@ function Record.elevate(r, e)
   r.elevations[key] = e
 end
 
-function Record.confirm(r, id)
+-- factor.go
+
+function Record.unchanged(r, u)
+  if r.revokedAt and r.revokedAt >= u.since then
+    return false
+  end
+  for id, f in pairs(r.factors) do
+    if f.confirmed and not (u.factors or {})[id] then
+      return false
+    end
+  end
+  return true
+end
+
+function Record.mayEnrol(r, rule)
+  local proof = Record.proving(r)
+  if proof == '' then
+    return (rule.signedIn or 0) > (r.revokedAt or 0)
+  end
+  local e = Record.newest(r, rule.session, { proof, 'recovery' })
+  return e and e.at >= rule.notBefore
+end
+
+function Record.proving(r)
+  for _, factor in ipairs({ 'totp', 'device-totp' }) do
+    if Record.hasConfirmedFactor(r, factor) then
+      return factor
+    end
+  end
+  return ''
+end
+
+function Record.confirm(r, id, name)
   local f = r.factors[id]
   f.confirmed, f.expires = true, nil
+  f.name = name or f.name
   Record.dropPending(r)
+end
+
+function Record.addFactor(r, f)
+  local id, most, replaced = f.id, f.most or 0, nil
+  f.id, f.most = nil, nil
+  if f.confirmed then
+    replaced = Record.makeRoom(r, f.type, most)
+  end
+  local occupant = Record.factorIn(r, f.slot)
+  if occupant then
+    r.factors[occupant] = nil
+  end
+  r.factors[id] = f
+  if f.confirmed then
+    Record.dropPending(r)
+  end
+  return replaced
+end
+
+function Record.voidRecovery(r)
+  local ended = false
+  r.recovery = {}
+  for key, e in pairs(r.elevations) do
+    if e.type == 'recovery' then
+      r.elevations[key] = nil
+      ended = true
+    end
+  end
+  return ended
 end
 
 function Record.dropPending(r)
@@ -468,7 +573,20 @@ function Record.dropPending(r)
   end
 end
 
+function Record.confirmed(r, factorType)
+  local count = 0
+  for _, f in pairs(r.factors) do
+    if f.confirmed and f.type == factorType then
+      count = count + 1
+    end
+  end
+  return count
+end
+
 function Record.makeRoom(r, factorType, most)
+  if most == 0 then
+    return nil
+  end
   local count, removed = 0, nil
   for id, f in pairs(r.factors) do
     if f.type == factorType and f.confirmed then
@@ -498,6 +616,186 @@ function Record.removeFactor(r, id)
       r.elevations[key] = nil
     end
   end
+end
+
+-- session.go
+
+function Record.isCurrent(r, id)
+  local s = r.sessions[id]
+  return s and not s.renewed
+end
+
+function Record.mayUseSession(r, u)
+  if not u.data then
+    return Record.isCurrent(r, u.id)
+  end
+  local s = r.sessions[u.id]
+  return s and (s.version or 0) == (u.version or 0)
+end
+
+function Record.mayRenew(r, n)
+  if r.sessions[n.to] then
+    return false
+  end
+  if not n.from then
+    return n.start
+  end
+  return Record.isCurrent(r, n.from)
+end
+
+function Record.mayElevate(r, e, n)
+  if string.sub(e.session, 1, #sessionPrefix) ~= sessionPrefix then
+    return true
+  end
+  local id = string.sub(e.session, #sessionPrefix + 1)
+  if n then
+    return id == n.to
+  end
+  return Record.isCurrent(r, id)
+end
+
+function Record.changeSessions(r, c)
+  local ended = false
+  if c.useSession then
+    Record.useSession(r, c.useSession, c.now)
+  end
+  if c.renewSession then
+    ended = Record.renewSession(r, c.renewSession)
+  end
+  if c.endSessions then
+    ended = Record.endSessions(r, c.endSessions) or ended
+  end
+  if c.startSession then
+    local s, id, replaces = c.startSession, c.startSession.id, c.startSession.replaces
+    s.id, s.replaces = nil, nil
+    ended = Record.dropSession(r, replaces or '') or ended
+    ended = Record.startSession(r, id, s) or ended
+  end
+  return ended
+end
+
+function Record.useSession(r, u, now)
+  local handle = r.sessions[u.id].handle
+  for _, s in pairs(r.sessions) do
+    if s.handle == handle then
+      if not s.renewed then
+        s.usedAt, s.expires = now, math.min(u.expires, s.ends)
+      end
+      if u.data then
+        s.data, s.version = u.data, (s.version or 0) + 1
+      end
+    end
+  end
+end
+
+function Record.renewSession(r, n)
+  if not n.from then
+    return Record.startSession(r, n.to, n.start)
+  end
+  local from, to = r.sessions[n.from], {}
+  for field, value in pairs(from) do
+    to[field] = value
+  end
+  r.sessions[n.to] = to
+  from.renewed, from.expires = true, math.min(from.expires, n['until'] or 0)
+
+  local moved = {}
+  for key, e in pairs(r.elevations) do
+    if e.session == sessionName(n.from) then
+      r.elevations[key] = nil
+      moved[#moved + 1] = e
+    end
+  end
+  for _, old in ipairs(moved) do
+    local e = {} -- the old one may be in the answer
+    for field, value in pairs(old) do
+      e[field] = value
+    end
+    e.session = sessionName(n.to)
+    r.elevations[elevationKey(e.session, e.type)] = e
+  end
+  return true
+end
+
+function Record.endSessions(r, over)
+  local ended = false
+  for id, s in pairs(r.sessions) do
+    if Record.names(over, id, s) and Record.reaches(over, s.startedAt) then
+      ended = Record.dropSession(r, id) or ended
+    end
+  end
+  for key, e in pairs(r.elevations) do
+    if (over.all or (over.name and e.session == over.name)) and Record.reaches(over, e.at) then
+      r.elevations[key] = nil
+      ended = true
+    end
+  end
+  return ended
+end
+
+function Record.names(over, id, s)
+  return over.all or (over.id and id == over.id) or (over.sid and s.sid == over.sid)
+end
+
+function Record.reaches(over, at)
+  return (over.before or 0) == 0 or at <= over.before
+end
+
+function Record.startSession(r, id, s)
+  local ended = Record.dropSession(r, id)
+  local count, unused = 0, nil
+  for k, o in pairs(r.sessions) do
+    if not o.renewed then
+      count = count + 1
+      local n = r.sessions[unused or '']
+      if not unused or o.usedAt < n.usedAt or (o.usedAt == n.usedAt and less(k, unused)) then
+        unused = k
+      end
+    end
+  end
+  if count >= maxSessions then
+    ended = Record.dropSession(r, unused) or ended
+  end
+  s.expires = math.min(s.expires, s.ends)
+  r.sessions[id] = s
+  return ended
+end
+
+function Record.dropSession(r, id)
+  local s = r.sessions[id]
+  if not s then
+    return false
+  end
+  for other, o in pairs(r.sessions) do
+    if other == id or o.handle == s.handle then
+      r.sessions[other] = nil
+      Record.dropElevations(r, sessionName(other))
+    end
+  end
+  return true
+end
+
+function Record.dropElevations(r, name)
+  for key, e in pairs(r.elevations or {}) do
+    if e.session == name then
+      r.elevations[key] = nil
+    end
+  end
+end
+
+function Record.addMember(r, m)
+  local count, first = 0, nil
+  for k, expires in pairs(r.members) do
+    count = count + 1
+    local n = r.members[first or '']
+    if not first or expires < n or (expires == n and less(k, first)) then
+      first = k
+    end
+  end
+  if not r.members[m.key] and count >= maxMembers then
+    r.members[first] = nil
+  end
+  r.members[m.key] = math.max(r.members[m.key] or 0, m.expires)
 end
 
 -- The step itself: read, change, write.

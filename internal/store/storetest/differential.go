@@ -11,7 +11,7 @@ import (
 const (
 	// differentialSteps is how many random steps are made; few ids and types,
 	// so that they meet.
-	differentialSteps = 3000
+	differentialSteps = 4000
 	// stepsPerRecord is after how many of them a new record is begun, so that
 	// records at all ages are seen.
 	stepsPerRecord = 200
@@ -39,7 +39,7 @@ func testDifferential(t *testing.T, s store.Storage) {
 			refused[p.apply(*step.change).Refused]++
 		}
 	}
-	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedSends, store.RefusedOutdated, store.RefusedSpent, store.RefusedNoElevation} {
+	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedOutdated, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedLimit, store.RefusedSends, store.RefusedSession, store.RefusedSpent, store.RefusedNoElevation} {
 		if refused[r] == 0 {
 			t.Errorf("no change came out as %q: the steps are not random enough", r)
 		}
@@ -78,7 +78,7 @@ func (g *generator) step() step {
 	}
 	c := &store.Change{Now: now}
 	for _, set := range g.fields(c, limits) {
-		if g.IntN(6) == 0 {
+		if g.IntN(10) == 0 {
 			set()
 		}
 	}
@@ -91,8 +91,9 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 	return []func(){
 		func() { c.Spend = &store.Spend{Type: g.otpType(), MAC: g.bytes()} },
 		func() { c.Spend = &store.Spend{Factor: g.id(), Step: g.Int64N(50)} },
+		func() { c.Spend = &store.Spend{Recovery: g.id()} },
 		func() {
-			c.SpendElevation = take(g.session(), now.Add(-g.minutes(30)), g.some(g.otpType)...)
+			c.SpendElevation = take(g.bound(), now.Add(-g.minutes(30)), g.some(g.otpType)...)
 		},
 		func() {
 			if g.IntN(4) == 0 {
@@ -100,9 +101,15 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 			}
 		},
 		func() {
-			c.Enrolment = &store.EnrolmentRule{Session: g.session(), NotBefore: now.Add(-g.minutes(60))}
+			c.Enrolment = &store.EnrolmentRule{Session: g.bound(), NotBefore: now.Add(-g.minutes(60))}
 			if g.IntN(2) == 0 {
 				c.Enrolment.SignedIn = now.Add(-g.minutes(60))
+			}
+		},
+		func() {
+			c.Unchanged = &store.Unchanged{Since: now.Add(-g.minutes(10)), Factors: make(map[string]bool)}
+			for range g.IntN(8) {
+				c.Unchanged.Factors[g.id()] = true
 			}
 		},
 		func() {
@@ -122,18 +129,57 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 				c.PutCode.Send = g.id()
 			}
 		},
+		func() { g.addFactor(c) },
+		func() { g.addFactor(c) },
 		func() {
-			f := store.Factor{
-				Type: g.otpType(), Name: g.session(), Secret: g.bytes(), Digits: 6 + g.IntN(3), Period: 30, Algorithm: "SHA256",
-				CreatedAt: now.Add(-g.minutes(30)), Confirmed: g.IntN(2) == 0,
+			c.ConfirmFactor = g.id()
+			c.MostFactors = g.IntN(3)
+			if g.IntN(2) == 0 {
+				c.FactorName = g.session()
 			}
-			f.Slot = []string{"", "", "a", "b"}[g.IntN(4)]
-			if !f.Confirmed && g.IntN(2) == 0 {
-				f.Expires = now.Add(g.minutes(60))
-			}
-			c.AddFactor = &store.NewFactor{ID: g.id(), Factor: f, Most: 1 + g.IntN(3)}
 		},
-		func() { c.ConfirmFactor = g.id() },
+		func() {
+			if g.IntN(8) == 0 { // with recovery codes a record never ends
+				c.SetRecovery = map[string]store.Instant{g.id(): now, g.id(): now.Add(-g.minutes(10))}
+			}
+		},
+		func() {
+			s := g.browser(now)
+			c.StartSession = &store.NewSession{ID: g.id(), Session: *s}
+			if g.IntN(2) == 0 {
+				c.StartSession.Replaces = g.id()
+			}
+		},
+		func() {
+			c.RenewSession = &store.Renewal{From: g.id(), To: g.id(), Until: now.Add(g.minutes(10))}
+			if g.IntN(2) == 0 {
+				c.RenewSession.From, c.RenewSession.Start = "", g.browser(now)
+			}
+			if c.Elevate != nil && g.IntN(2) == 0 {
+				c.Elevate.Session = store.SessionName(c.RenewSession.To)
+			}
+		},
+		func() {
+			c.UseSession = &store.SessionUse{ID: g.id(), Expires: now.Add(g.minutes(60)), Data: g.bytes(), Version: g.IntN(2)}
+		},
+		func() {
+			if g.IntN(3) == 0 {
+				c.EndSessions = &store.SessionEnd{All: g.IntN(8) == 0}
+				if g.IntN(2) == 0 {
+					c.EndSessions.ID = g.id()
+				}
+				if g.IntN(2) == 0 {
+					c.EndSessions.SID = g.session()
+				}
+				if g.IntN(2) == 0 {
+					c.EndSessions.Name = g.bound()
+				}
+				if g.IntN(2) == 0 {
+					c.EndSessions.Before = now.Add(-g.minutes(20))
+				}
+			}
+		},
+		func() { c.AddMember = &store.Member{Key: g.id(), Expires: now.Add(g.minutes(60))} },
 		func() {
 			c.Send = &store.Send{ID: g.id(), Expires: now.Add(g.minutes(60)), Most: 1 + g.IntN(3)}
 		},
@@ -154,14 +200,34 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 	}
 }
 
+func (g *generator) addFactor(c *store.Change) {
+	f := store.Factor{
+		Type: g.otpType(), Name: g.session(), Secret: g.bytes(), Digits: 6 + g.IntN(3), Period: 30, Algorithm: "SHA256",
+		CreatedAt: c.Now.Add(-g.minutes(30)), Confirmed: g.IntN(2) == 0,
+	}
+	f.Slot = []string{"", "", "a", "b"}[g.IntN(4)]
+	if !f.Confirmed && g.IntN(2) == 0 {
+		f.Expires = c.Now.Add(g.minutes(60))
+	}
+	c.AddFactor = &store.NewFactor{ID: g.id(), Factor: f, Most: g.IntN(4)}
+	c.MostFactors = g.IntN(3)
+}
+
 func (g *generator) elevation(now store.Instant) *store.Elevation {
 	e := &store.Elevation{
-		Session: g.session(), Type: g.otpType(), At: now.Add(-g.minutes(10)), Spent: g.IntN(4) == 0, Expires: now.Add(g.minutes(60)),
+		Session: g.bound(), Type: g.otpType(), At: now.Add(-g.minutes(10)), Spent: g.IntN(4) == 0, Expires: now.Add(g.minutes(60)),
 	}
 	if g.IntN(2) == 0 {
 		e.Factor = g.id()
 	}
 	return e
+}
+
+func (g *generator) browser(now store.Instant) *store.Session {
+	return &store.Session{
+		Handle: g.id(), Data: g.bytes(), SID: g.session(), StartedAt: now.Add(-g.minutes(20)), UsedAt: now.Add(-g.minutes(5)),
+		Ends: now.Add(g.minutes(60)), Expires: now.Add(g.minutes(60)), Renewed: g.IntN(8) == 0,
+	}
 }
 
 // minutes is at least five, so that nothing ends by a real clock meanwhile.
@@ -173,7 +239,16 @@ func (g *generator) otpType() string {
 	return []string{"account", "totp", "device-totp", "recovery"}[g.IntN(4)]
 }
 func (g *generator) session() string { return []string{"a", "B", "", "ä/\"<"}[g.IntN(4)] }
-func (g *generator) id() string      { return []string{"1", "2", "f", "G"}[g.IntN(4)] }
+
+// bound is what an elevation is bound to: any session, or one of a browser.
+func (g *generator) bound() string {
+	if g.IntN(2) == 0 {
+		return g.session()
+	}
+	return store.SessionName(g.id())
+}
+
+func (g *generator) id() string { return []string{"1", "2", "f", "G"}[g.IntN(4)] }
 
 func (g *generator) bytes() []byte {
 	return [][]byte{nil, {}, {0}, {0xff, 0xfe}}[g.IntN(4)]

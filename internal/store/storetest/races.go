@@ -29,14 +29,26 @@ func testRaces(t *testing.T, s store.Storage) {
 			Now: Start, SpendElevation: take("s", Start, "totp", "account"),
 		})
 	})
+	t.Run("one of 64 spends a recovery code", func(t *testing.T) {
+		testOneWins(t, s, store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 5)}, store.Change{
+			Now: Start, SetRecovery: map[string]store.Instant{"a": Start},
+		}, store.Change{Now: Start, Spend: &store.Spend{Recovery: "a"}})
+	})
+	t.Run("one of 64 renews a session", func(t *testing.T) {
+		testOneWins(t, s, starts("a", session("A", "", Start), ""), renews("a", "b"))
+	})
 	t.Run("200 wrong attempts", func(t *testing.T) { testWrongAttempts(t, s) })
 	t.Run("right and wrong at once", func(t *testing.T) { testMixedAttempts(t, s) })
 }
 
-func testOneWins(t *testing.T, s store.Storage, prepare, c store.Change) {
+// testOneWins makes the last change 64 times at once, after the others.
+func testOneWins(t *testing.T, s store.Storage, changes ...store.Change) {
 	key := NewKey()
-	if o, err := s.Apply(t.Context(), key, prepare); err != nil || o.Refused != "" {
-		t.Fatalf("preparing: %v %+v", err, o)
+	c := changes[len(changes)-1]
+	for _, prepare := range changes[:len(changes)-1] {
+		if o, err := s.Apply(t.Context(), key, prepare); err != nil || o.Refused != "" {
+			t.Fatalf("preparing: %v %+v", err, o)
+		}
 	}
 	var passed atomic.Int64
 	at(64, func(int) {

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -30,13 +29,6 @@ func totp(created store.Instant, confirmed bool) store.Factor {
 	}
 }
 
-// pending is a factor that was made at Start and waits for a day.
-func pending(slot string) store.Factor {
-	f := totp(Start, false)
-	f.Slot, f.Expires = slot, after(24*time.Hour)
-	return f
-}
-
 func send(id string, expires time.Duration, most int) *store.Send {
 	return &store.Send{ID: id, Expires: after(expires), Most: most}
 }
@@ -45,10 +37,6 @@ func sent(id string, mac byte) *store.NewCode {
 	c := code("login", mac, after(5*time.Minute))
 	c.Send = id
 	return c
-}
-
-func addFactor(id string, f store.Factor, most int) *store.NewFactor {
-	return &store.NewFactor{ID: id, Factor: f, Most: most}
 }
 
 func elevation(session, otpType string, at store.Instant) *store.Elevation {
@@ -69,15 +57,7 @@ func testRules(t *testing.T, s store.Storage) {
 			return store.Change{Now: after(time.Minute), Settle: &store.Settlement{Right: right, Paid: p.Paid, Limits: limits}}
 		}
 	}
-	enrol := func(session string, signedIn store.Instant) *store.EnrolmentRule {
-		return &store.EnrolmentRule{Session: session, NotBefore: Start, SignedIn: signedIn}
-	}
 	confirmed := store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 5)}
-	device := func(created store.Instant) store.Factor {
-		f := totp(created, true)
-		f.Type = "device-totp"
-		return f
-	}
 
 	tests := map[string][]any{
 		"lock, then a new row, then a doubled lock": {
@@ -169,79 +149,6 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: Start, SpendElevation: take("s", Start, append(group, "Login")...)},
 		},
 
-		"enrolment without a factor": {
-			store.Change{Now: Start, Enrolment: enrol("s", 0), AddFactor: addFactor("f1", totp(Start, true), 5)},
-			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, AddFactor: addFactor("f1", totp(Start, true), 5)},
-			store.Change{Now: Start, FirstFactor: Start, AddFactor: addFactor("f2", totp(Start, true), 5)},
-		},
-		"enrolment with an authenticator": {
-			confirmed,
-			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
-			store.Change{Now: Start, Elevate: elevation("old", "totp", Start.Add(-time.Minute))},
-			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
-			store.Change{Now: Start, Elevate: elevation("recovery", "recovery", Start)},
-			store.Change{Now: Start, Enrolment: enrol("device", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-			store.Change{Now: Start, Enrolment: enrol("old", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-			store.Change{Now: Start, Enrolment: enrol("none", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-			store.Change{Now: Start, Enrolment: enrol("recovery", 0), RemoveFactor: &store.OldFactor{ID: "no such", Type: "totp"}},
-			store.Change{Now: Start, Enrolment: enrol("totp", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-		},
-		"enrolment with a device": {
-			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 5)},
-			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
-			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
-			store.Change{Now: Start, Enrolment: enrol("totp", Start), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
-			store.Change{Now: Start, Elevate: elevation("device", "recovery", Start.Add(-time.Minute))},
-			store.Change{Now: Start, Enrolment: enrol("device", 0), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
-		},
-		"an unconfirmed factor does not count": {
-			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, false), 5)},
-			store.Change{Now: Start, Enrolment: enrol("s", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
-		},
-		"a pending factor expires": {
-			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
-			store.Change{Now: after(23 * time.Hour), Enrolment: enrol("s", 0)},
-			store.Change{Now: after(24 * time.Hour), ConfirmFactor: "f1"},
-			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
-			store.Change{Now: Start, ConfirmFactor: "f2"},
-			store.Change{Now: after(48 * time.Hour), RemoveFactor: &store.OldFactor{ID: "f2", Type: "totp"}},
-		},
-		"a factor is confirmed once, and no other stays pending": {
-			confirmed,
-			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
-			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
-			store.Change{Now: Start, ConfirmFactor: "no such"},
-			store.Change{Now: Start, ConfirmFactor: "f1"},
-			store.Change{Now: Start, ConfirmFactor: "f3", Enrolment: enrol("s", Start)},
-			store.Change{Now: Start, ConfirmFactor: "f3", Spend: &store.Spend{Factor: "f3", Step: 7}, Elevate: elevation("s", "totp", Start)},
-			store.Change{Now: Start, ConfirmFactor: "f3"},
-			store.Change{Now: Start, ConfirmFactor: "f2"},
-			store.Change{Now: Start, Spend: &store.Spend{Factor: "f3", Step: 7}},
-		},
-		"a slot holds one factor": {
-			store.Change{Now: Start, AddFactor: addFactor("f1", pending("slot"), 0)},
-			store.Change{Now: Start, AddFactor: addFactor("f2", pending("another"), 0)},
-			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
-			store.Change{Now: Start, ConfirmFactor: "f1"},
-			store.Change{Now: Start, ConfirmFactor: "f3"},
-			store.Change{Now: Start, AddFactor: addFactor("f4", pending("slot"), 0)},
-			store.Change{Now: Start, AddFactor: addFactor("f4", pending(""), 0)},
-			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f3", Type: "totp"}},
-			store.Change{Now: Start, AddFactor: addFactor("f5", pending("slot"), 0)},
-		},
-		"pending factors do not make room": {
-			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
-			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
-			confirmed,
-			store.Change{Now: Start, AddFactor: addFactor("f3", totp(Start, true), 1)},
-			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 1)},
-		},
-		"pending factors end with a revocation": {
-			confirmed,
-			store.Change{Now: Start, AddFactor: addFactor("f2", pending("slot"), 0)},
-			store.Change{Now: Start, Revoke: after(time.Hour)},
-		},
 		"codes that are sent": {
 			store.Change{Now: Start, PutCode: code("login", 1, after(5*time.Minute))},
 			store.Change{Now: Start, PutCode: code("account", 1, after(5*time.Minute))},
@@ -258,25 +165,6 @@ func testRules(t *testing.T, s store.Storage) {
 			store.Change{Now: after(time.Hour), Reset: true, Revoke: after(2 * time.Hour)},
 			store.Change{Now: after(time.Hour), Send: send("f", 3*time.Hour, 1)},
 			store.Change{Now: after(3 * time.Hour), Send: send("g", 4*time.Hour, 1)},
-		},
-		"the factor longest unused makes room": {
-			store.Change{Now: Start, AddFactor: addFactor("b", totp(after(time.Minute), true), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start.Add(-time.Hour)), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("B", totp(after(time.Minute), true), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("a", totp(Start, true), 3)},
-			store.Change{Now: after(time.Minute), Spend: &store.Spend{Factor: "a", Step: 1}},
-			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "B", Expires: after(time.Hour)}},
-			store.Change{Now: Start, AddFactor: addFactor("B", totp(Start, true), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("c", totp(Start, true), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("d", totp(Start, true), 3)},
-			store.Change{Now: Start, AddFactor: addFactor("e", totp(Start, true), 1)},
-		},
-		"removing a factor ends its elevations": {
-			confirmed,
-			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "device-totp"}},
-			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "f1", Expires: after(time.Hour)}},
-			store.Change{Now: Start, Elevate: elevation("s", "account", Start)},
-			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
 		},
 
 		"unlock": {
@@ -308,7 +196,15 @@ func testRules(t *testing.T, s store.Storage) {
 			},
 		},
 	}
-	for name, steps := range tests {
+	runRules(t, s, tests)
+	runRules(t, s, factorRules())
+	runRules(t, s, sessionRules())
+	t.Run("full", func(t *testing.T) { testFull(t, s) })
+}
+
+// runRules makes the steps of each rule on a record of its own.
+func runRules(t *testing.T, s store.Storage, rules map[string][]any) {
+	for name, steps := range rules {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t, s)
 			var last *store.Payment
@@ -324,16 +220,6 @@ func testRules(t *testing.T, s store.Storage) {
 			}
 		})
 	}
-
-	t.Run("the oldest of too many elevations goes", func(t *testing.T) {
-		p := newPair(t, s)
-		for i := range store.MaxElevations + 5 {
-			// Pairs of the same age, whose order in bytes is not that of a dictionary.
-			session := fmt.Sprintf("%c%d", "aB"[i%2], i/2)
-			p.apply(store.Change{Now: Start, Elevate: elevation(session, "totp", Start.Add(time.Duration(i/2)*time.Millisecond))})
-		}
-		p.apply(store.Change{Now: Start, Elevate: elevation("a60", "totp", after(time.Minute))}) // there already
-	})
 }
 
 func take(session string, notBefore store.Instant, types ...string) *store.ElevationSpend {

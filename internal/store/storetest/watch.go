@@ -73,6 +73,28 @@ func Watch(t *testing.T, watched store.Watcher, acting store.Storage) {
 			apply(k, store.Change{RemoveFactor: &store.OldFactor{ID: "1", Type: "device-totp"}})
 		},
 		"replace": func(k store.Key) { add(k, "1", 1); add(k, "2", 1) },
+		"end": func(k store.Key) {
+			apply(k, starts("a", session("A", "", Start), ""))
+			apply(k, ends(store.SessionEnd{ID: "no such"})) // of which nothing is heard
+			apply(k, ends(store.SessionEnd{ID: "a"}))
+		},
+		"end elevations": func(k store.Key) {
+			apply(k, bound("s", "totp", Start))
+			apply(k, ends(store.SessionEnd{Name: "no such"})) // of which nothing is heard
+			apply(k, ends(store.SessionEnd{Name: "s"}))
+		},
+		"void": func(k store.Key) {
+			apply(k, bound("s", "recovery", Start))
+			add(k, "1", 5)
+		},
+		"renew": func(k store.Key) {
+			apply(k, starts("a", session("A", "", Start), ""))
+			apply(k, renews("a", "b"))
+		},
+		"replace a session": func(k store.Key) {
+			apply(k, starts("a", session("A", "", Start), ""))
+			apply(k, starts("b", session("B", "", Start), "a"))
+		},
 	} {
 		key := NewKey()
 		apply(NewKey(), store.Change{Unlock: true}) // of which nothing is heard

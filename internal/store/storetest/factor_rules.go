@@ -1,0 +1,219 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/store"
+)
+
+// pending is a factor that was made at Start and waits for a day.
+func pending(slot string) store.Factor {
+	f := totp(Start, false)
+	f.Slot, f.Expires = slot, after(24*time.Hour)
+	return f
+}
+
+func addFactor(id string, f store.Factor, most int) *store.NewFactor {
+	return &store.NewFactor{ID: id, Factor: f, Most: most}
+}
+
+func enrol(session string, signedIn store.Instant) *store.EnrolmentRule {
+	return &store.EnrolmentRule{Session: session, NotBefore: Start, SignedIn: signedIn}
+}
+
+// unchanged asks for what was seen at an instant: the confirmed factors there were.
+func unchanged(since store.Instant, factors ...string) store.Change {
+	u := &store.Unchanged{Since: since, Factors: make(map[string]bool)}
+	for _, id := range factors {
+		u.Factors[id] = true
+	}
+	return store.Change{Now: Start, Unchanged: u}
+}
+
+func device(created store.Instant) store.Factor {
+	f := totp(created, true)
+	f.Type = "device-totp"
+	return f
+}
+
+// factorRules are those of factors, recovery codes and enrolment.
+func factorRules() map[string][]any {
+	confirmed := store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 5)}
+	recovery := map[string]store.Instant{"mac-1": Start, "mac_2": after(time.Minute)}
+	return map[string][]any{
+		"enrolment without a factor": {
+			store.Change{Now: Start, Enrolment: enrol("s", 0), AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, AddFactor: addFactor("f1", totp(Start, true), 5)},
+			store.Change{Now: Start, FirstFactor: Start, AddFactor: addFactor("f2", totp(Start, true), 5)},
+		},
+		"enrolment with an authenticator": {
+			confirmed,
+			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("old", "totp", Start.Add(-time.Minute))},
+			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("recovery", "recovery", Start)},
+			store.Change{Now: Start, Enrolment: enrol("device", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("old", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("none", Start), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("recovery", 0), RemoveFactor: &store.OldFactor{ID: "no such", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("totp", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+		"enrolment with a device": {
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 5)},
+			store.Change{Now: Start, Elevate: elevation("totp", "totp", Start)},
+			store.Change{Now: Start, Elevate: elevation("device", "device-totp", Start)},
+			store.Change{Now: Start, Enrolment: enrol("totp", Start), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
+			store.Change{Now: Start, Elevate: elevation("device", "recovery", Start.Add(-time.Minute))},
+			store.Change{Now: Start, Enrolment: enrol("device", 0), RemoveFactor: &store.OldFactor{ID: "d1", Type: "device-totp"}},
+		},
+		"an unconfirmed factor does not count": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, false), 5)},
+			store.Change{Now: Start, Enrolment: enrol("s", 0), RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, Enrolment: enrol("s", Start), FirstFactor: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+		"a pending factor expires": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
+			store.Change{Now: after(23 * time.Hour), Enrolment: enrol("s", 0)},
+			store.Change{Now: after(24 * time.Hour), ConfirmFactor: "f1"},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			store.Change{Now: Start, ConfirmFactor: "f2"},
+			store.Change{Now: after(48 * time.Hour), RemoveFactor: &store.OldFactor{ID: "f2", Type: "totp"}},
+		},
+		"a factor is confirmed once, and no other stays pending": {
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
+			store.Change{Now: Start, ConfirmFactor: "no such"},
+			store.Change{Now: Start, ConfirmFactor: "f1"},
+			store.Change{Now: Start, ConfirmFactor: "f3", Enrolment: enrol("s", Start)},
+			store.Change{Now: Start, ConfirmFactor: "f3", Spend: &store.Spend{Factor: "f3", Step: 7}, Elevate: elevation("s", "totp", Start)},
+			store.Change{Now: Start, ConfirmFactor: "f3"},
+			store.Change{Now: Start, ConfirmFactor: "f2"},
+			store.Change{Now: Start, Spend: &store.Spend{Factor: "f3", Step: 7}},
+		},
+		"a slot holds one factor": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending("slot"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending("another"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending("slot"), 0)},
+			store.Change{Now: Start, ConfirmFactor: "f1"},
+			store.Change{Now: Start, ConfirmFactor: "f3"},
+			store.Change{Now: Start, AddFactor: addFactor("f4", pending("slot"), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f4", pending(""), 0)},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f3", Type: "totp"}},
+			store.Change{Now: Start, AddFactor: addFactor("f5", pending("slot"), 0)},
+		},
+		"pending factors do not make room": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0)},
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f3", totp(Start, true), 1)},
+			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 1)},
+		},
+		"pending factors end with a revocation": {
+			confirmed,
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending("slot"), 0)},
+			store.Change{Now: Start, Revoke: after(time.Hour)},
+		},
+		"the factor longest unused makes room": {
+			store.Change{Now: Start, AddFactor: addFactor("b", totp(after(time.Minute), true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start.Add(-time.Hour)), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("B", totp(after(time.Minute), true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("a", totp(Start, true), 3)},
+			store.Change{Now: after(time.Minute), Spend: &store.Spend{Factor: "a", Step: 1}},
+			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "B", Expires: after(time.Hour)}},
+			store.Change{Now: Start, AddFactor: addFactor("B", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("c", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("d", totp(Start, true), 3)},
+			store.Change{Now: Start, AddFactor: addFactor("e", totp(Start, true), 1)},
+		},
+		"removing a factor ends its elevations": {
+			confirmed,
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "device-totp"}},
+			store.Change{Now: Start, Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "f1", Expires: after(time.Hour)}},
+			store.Change{Now: Start, Elevate: elevation("s", "account", Start)},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+		},
+
+		"as many factors as may be": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 5), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f2", pending(""), 0), MostFactors: 1},
+			store.Change{Now: Start, ConfirmFactor: "f1", FactorName: "mine", MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending(""), 0), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f3", pending(""), 0), MostFactors: 2},
+			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 0), MostFactors: 1},
+			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 0), MostFactors: 2},
+			store.Change{Now: Start, AddFactor: addFactor("f4", totp(Start, true), 0), MostFactors: 2},
+			store.Change{Now: Start, AddFactor: addFactor("f6", totp(Start, true), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f5", pending(""), 0)},
+			store.Change{Now: Start, ConfirmFactor: "f5", MostFactors: 3, Send: send("a", time.Hour, 0)},
+			store.Change{Now: Start, ConfirmFactor: "f1", MostFactors: 1},
+			store.Change{Now: Start, ConfirmFactor: "f5"},
+		},
+		"what was seen is as it was": {
+			unchanged(Start), unchanged(Start, "f1"),
+			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)}, unchanged(Start),
+			confirmed, unchanged(Start), unchanged(Start, "f0"), unchanged(Start, "f1"), unchanged(Start, "f0", "f1"),
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start, Factors: map[string]bool{"f1": false}}},
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, Enrolment: enrol("s", 0)},
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, RemoveFactor: &store.OldFactor{ID: "no such"}},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "no such"}, PutCode: sent("no such", 1)},
+			store.Change{Now: Start, Revoke: after(time.Hour)}, unchanged(Start-1, "f1"), unchanged(Start, "f1"), unchanged(Start+1, "f1"),
+			store.Change{Now: after(time.Hour), Unchanged: unchanged(Start, "f1").Unchanged},
+		},
+		"a factor keeps its name where it gets none": {
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0), FactorName: "nothing is confirmed"},
+			store.Change{Now: Start, ConfirmFactor: "f1"},
+		},
+		"a stronger factor voids recovery codes": {
+			bound("s", "recovery", Start), bound("t", "recovery", Start), bound("s", "account", Start),
+			store.Change{Now: Start, AddFactor: addFactor("other", store.Factor{Type: "other", Confirmed: true}, 0)},
+			store.Change{Now: Start, AddFactor: addFactor("d0", store.Factor{Type: "device-totp"}, 0)},
+			store.Change{Now: Start, ConfirmFactor: "d0"},
+			store.Change{Now: Start, SetRecovery: recovery}, bound("s", "recovery", Start),
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac-1"}, ConfirmFactor: "f0", Elevate: elevation("new", "recovery", Start)},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac_2"}},
+			store.Change{Now: Start, SetRecovery: recovery},
+			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 0)},
+			store.Change{Now: Start, AddFactor: addFactor("f2", totp(Start, true), 1)},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f2", Type: "totp"}},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f0", Type: "totp"}},
+			store.Change{Now: Start, AddFactor: addFactor("f3", totp(Start, true), 0), SetRecovery: map[string]store.Instant{"new": Start}},
+		},
+		"who is elevated by the factor that makes room is not": {
+			confirmed,
+			store.Change{
+				Now: Start, AddFactor: addFactor("f2", totp(Start, true), 1),
+				Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "f1", Expires: after(time.Hour)},
+			},
+			store.Change{
+				Now: Start, AddFactor: addFactor("f3", totp(Start, true), 1),
+				Elevate: &store.Elevation{Session: "s", Type: "totp", At: Start, Factor: "f3", Expires: after(time.Hour)},
+			},
+		},
+		"recovery codes": {
+			store.Change{Now: Start, SetRecovery: recovery},
+			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0), SetRecovery: recovery},
+			confirmed,
+			store.Change{Now: Start, Enrolment: enrol("s", Start), SetRecovery: recovery},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac-1"}},
+			store.Change{Now: Start, SetRecovery: recovery},
+			store.Change{Now: Start, SetRecovery: map[string]store.Instant{}},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac-1"}, Elevate: elevation("s", "recovery", Start)},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac-1"}},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "no such"}},
+			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "f1", Type: "totp"}},
+			store.Change{Now: after(1000 * time.Hour)},
+			store.Change{Now: Start, Revoke: after(time.Hour)},
+			store.Change{Now: Start, AddFactor: addFactor("d1", device(Start), 5)},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac_2"}, SetRecovery: map[string]store.Instant{"mac_2": Start}},
+			store.Change{Now: Start, Reset: true},
+			store.Change{Now: Start, Spend: &store.Spend{Recovery: "mac_2"}},
+		},
+	}
+}
