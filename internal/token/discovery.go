@@ -11,6 +11,7 @@ import (
 type discovery struct {
 	jwks       string
 	introspect string // empty: the provider has no such endpoint
+	endpoints  Endpoints
 }
 
 // discover fetches the metadata and checks that it is the issuer's own.
@@ -19,7 +20,7 @@ func (p *Provider) discover(ctx context.Context) (*discovery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
-	doc, err := decodeObject(body)
+	doc, err := DecodeObject(body)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)
 	}
@@ -31,7 +32,11 @@ func (p *Provider) discover(ctx context.Context) (*discovery, error) {
 	// Addresses are judged where they are used: a bad one that nobody needs
 	// must not take the others along.
 	text := claims(doc).text
-	return &discovery{jwks: text("jwks_uri"), introspect: text("introspection_endpoint")}, nil
+	return &discovery{
+		jwks:       text("jwks_uri"),
+		introspect: text("introspection_endpoint"),
+		endpoints:  endpointsOf(doc),
+	}, nil
 }
 
 // requireDiscovery asks for the discovery document although the address of the

@@ -16,6 +16,11 @@ var (
 	// ErrNoLinkedIdentity says that a valid token lacks the claim which its
 	// issuer is configured to demand, or has it empty.
 	ErrNoLinkedIdentity = errors.New("the token has no linked identity")
+
+	// ErrNotRecent says that an ID token is genuine, but does not prove a
+	// sign-in as recent as was asked for (OpenID Connect Core 1.0, section
+	// 3.1.2.1, "max_age").
+	ErrNotRecent = errors.New("the sign-in is not recent enough")
 )
 
 // InvalidError is the refusal of a token.

@@ -21,7 +21,8 @@ type Identity struct {
 	Issuer, Subject string
 	// Session names the session that an elevation is bound to: "sid:" and a
 	// hash of client and sid where the token has a sid, else "token:" and a
-	// hash of the token itself.
+	// hash of the token itself. That of a browser session has the name that
+	// was given to [Verifier.Identity].
 	Session string
 	// Audience is the claim "aud".
 	Audience []string
@@ -45,7 +46,8 @@ type Identity struct {
 	// Groups are the user's groups, without those that are empty or have a
 	// comma in the name; nil where the claim is absent or of another shape.
 	Groups []string
-	// Expiry is the claim "exp", without leeway.
+	// Expiry is the claim "exp", without leeway. Zero: a browser session, which
+	// has limits of its own.
 	Expiry time.Time
 	// Leeway is the issuer's clock skew, for whoever judges AuthTime.
 	Leeway time.Duration
@@ -63,34 +65,57 @@ func (i *Identity) HasScopes(want ...string) bool {
 	return true
 }
 
+// AccountName is a name by which users know their account: preferred_username, else
+// email, else the subject itself.
+func (i *Identity) AccountName() string {
+	for _, claim := range []string{"preferred_username", "email"} {
+		if name, _ := i.Claims[claim].(string); name != "" {
+			return name
+		}
+	}
+	return i.Subject
+}
+
 // HasAudience reports whether the token is meant for one of those given.
 func (i *Identity) HasAudience(anyOf []string) bool {
 	return slices.ContainsFunc(anyOf, func(a string) bool { return slices.Contains(i.Audience, a) })
 }
 
 // newIdentity reads the claims of a token that was proved genuine, and holds
-// them to what the issuer's configuration and the clock demand.
-func newIdentity(c claims, i *Issuer, raw string, now time.Time) (*Identity, error) {
+// them to the audience, to what the issuer's configuration demands, and to the
+// clock.
+func newIdentity(c claims, i *Issuer, audience []string, raw string, now time.Time) (*Identity, error) {
 	expiry, err := c.checkTimes(now, i.ClockSkew)
 	if err != nil {
 		return nil, err
 	}
-	id := &Identity{
-		Issuer:  i.URL,
-		Session: sessionOf(c, raw),
-		Scopes:  c.scopes(),
-		ACR:     c.text("acr"),
-		AMR:     c.texts("amr"),
-		Email:   c.text("email"),
-		Name:    c.text("name"),
-		Expiry:  expiry,
-		Leeway:  i.ClockSkew,
-		Claims:  c,
+	id, err := readIdentity(c, i, audience, now)
+	if err != nil {
+		return nil, err
 	}
+	id.Expiry, id.Session, id.Scopes = expiry, sessionOf(c, raw), c.scopes()
+	return id, nil
+}
+
+// readIdentity is newIdentity but for what belongs to the token as such: its
+// expiry, the session that it names, its scopes.
+func readIdentity(c claims, i *Issuer, audience []string, now time.Time) (*Identity, error) {
+	id := &Identity{
+		Issuer:   i.URL,
+		Audience: c.textOrTexts("aud"),
+		ACR:      c.text("acr"),
+		AMR:      c.texts("amr"),
+		Email:    c.text("email"),
+		Name:     c.text("name"),
+		Groups:   groupsOf(c, i.GroupsClaim),
+		Leeway:   i.ClockSkew,
+		Claims:   c,
+	}
+	var err error
 	if id.Subject, err = c.subject(); err != nil {
 		return nil, err
 	}
-	if id.Audience = c.textOrTexts("aud"); !id.HasAudience(i.Audience) {
+	if !id.HasAudience(audience) {
 		return nil, invalid("made for another audience")
 	}
 	if verified, ok := c["email_verified"].(bool); ok {
@@ -100,7 +125,6 @@ func newIdentity(c claims, i *Issuer, raw string, now time.Time) (*Identity, err
 		id.AuthTime = at
 	}
 	id.IssuedAt, _ = c.time("iat") // not in the future, see checkTimes
-	id.Groups = groupsOf(c, i.GroupsClaim)
 	// These become request headers, where a control character could end one
 	// and begin another.
 	for _, s := range slices.Concat([]string{id.Email, id.Name}, id.AMR, id.Groups) {
@@ -188,6 +212,10 @@ func sessionOf(c claims, raw string) string {
 	if client == "" {
 		client = c.text("client_id")
 	}
+	return sessionOfClient(client, sid)
+}
+
+func sessionOfClient(client, sid string) string {
 	var b []byte
 	for _, s := range []string{client, sid} {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))

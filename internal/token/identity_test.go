@@ -82,7 +82,7 @@ func TestScopes(t *testing.T) {
 		{`{"scope":null,"scp":["b"]}`, []string{"b"}},
 		{`{"scope":["a",1]}`, nil},
 	} {
-		c, err := decodeObject([]byte(tc.claims))
+		c, err := DecodeObject([]byte(tc.claims))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestGroups(t *testing.T) {
 		{"a.b.c", `{"a":{"b.c":["x"]}}`, []string{"x"}},
 		{"...", `{"a":1}`, nil},
 	} {
-		c, err := decodeObject([]byte(tc.claims))
+		c, err := DecodeObject([]byte(tc.claims))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -115,7 +115,7 @@ func (n *introspector) read(answer claims, raw string, now time.Time) (*Identity
 	if iss, ok := answer["iss"]; ok && iss != n.issuer.URL {
 		return nil, invalid("made by another issuer")
 	}
-	id, err := newIdentity(answer, n.issuer, raw, now)
+	id, err := newIdentity(answer, n.issuer, n.issuer.Audience, raw, now)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (n *introspector) call(ctx context.Context, raw string) (claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := decodeObject(body)
+	answer, err := DecodeObject(body)
 	if err != nil {
 		return nil, err
 	}

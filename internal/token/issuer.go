@@ -30,7 +30,8 @@ var (
 	}
 )
 
-// ClientCredentials is a client of the provider, for introspection (RFC 7662).
+// ClientCredentials is a client of the provider: for introspection (RFC 7662),
+// or the one that browsers sign in with.
 type ClientCredentials struct {
 	ID     string
 	Secret string `json:"-"`
@@ -67,6 +68,9 @@ type Issuer struct {
 	IDTokens bool
 	// Introspect turns introspection of opaque tokens on. Default: nil, off.
 	Introspect *ClientCredentials
+	// Client is the client that browsers sign in with: ID tokens and logout
+	// tokens are made for it. Default: nil, no browser sign-in.
+	Client *ClientCredentials
 	// Keys is the provider's key set, shared by all configurations that name
 	// the same issuer and JWKS. Required by New.
 	Keys *Provider
@@ -90,7 +94,7 @@ func (i *Issuer) Validate() error {
 		return fmt.Errorf("issuer %q: %w", i.URL, err)
 	}
 	for _, check := range []func() error{
-		i.validateAudience, i.validateAlgorithms, i.validateClockSkew, i.validateJWKS, i.validateIntrospect,
+		i.validateAudience, i.validateAlgorithms, i.validateClockSkew, i.validateJWKS, i.validateIntrospect, i.validateClient,
 	} {
 		if err := check(); err != nil {
 			return fmt.Errorf("issuer %s: %w", i.URL, err)
@@ -143,6 +147,13 @@ func (i *Issuer) validateJWKS() error {
 func (i *Issuer) validateIntrospect() error {
 	if i.Introspect != nil && (i.Introspect.ID == "" || i.Introspect.Secret == "") {
 		return errors.New("introspect: client id or client secret is empty: give both")
+	}
+	return nil
+}
+
+func (i *Issuer) validateClient() error {
+	if i.Client != nil && (i.Client.ID == "" || i.Client.Secret == "") {
+		return errors.New("client: client id or client secret is empty: give both")
 	}
 	return nil
 }

@@ -12,12 +12,17 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// jwt is a token as it came, taken apart. Nothing in it is proved yet.
+// jwt is a token as it came, taken apart. Nothing in it is proved before
+// checkSignature.
 type jwt struct {
 	raw     string
 	header  claims
 	payload []byte
 	claims  claims
+
+	// Set by checkSignature.
+	generation uint64        // of the keys that proved it
+	proved     *oidc.IDToken // the same token as the library read it
 }
 
 // parseJWT takes a JWS in compact serialisation (RFC 7515, section 7.1) apart.
@@ -41,13 +46,13 @@ func parseJWT(raw string) (*jwt, error) {
 	if err != nil {
 		return nil, invalid("malformed token")
 	}
-	if t.header, err = decodeObject(h); err != nil {
+	if t.header, err = DecodeObject(h); err != nil {
 		return nil, invalid("malformed header")
 	}
 	if t.payload, err = decodeSegment(payload); err != nil {
 		return nil, invalid("malformed token")
 	}
-	if t.claims, err = decodeObject(t.payload); err != nil {
+	if t.claims, err = DecodeObject(t.payload); err != nil {
 		return nil, invalid("malformed claims")
 	}
 	if _, err = decodeSegment(signature); err != nil {
@@ -93,7 +98,7 @@ func (t *jwt) checkHeader(algorithms []string) error {
 // checkKind refuses what the issuer signed for another purpose than access:
 // logout tokens and other explicitly typed ones (RFC 8725, section 3.11), and
 // ID tokens unless they are wanted.
-func (t *jwt) checkKind(idTokens bool) error {
+func (t *jwt) checkKind(i *Issuer) error {
 	typ, err := t.typ()
 	if err != nil {
 		return err
@@ -104,7 +109,7 @@ func (t *jwt) checkKind(idTokens bool) error {
 	if _, ok := t.claims["events"]; ok {
 		return invalid("not an access token")
 	}
-	if idTokens {
+	if i.IDTokens {
 		return nil
 	}
 	_, at := t.claims["at_hash"]
@@ -138,22 +143,23 @@ func (t *jwt) typ() (string, error) {
 }
 
 // checkSignature proves that the issuer signed the token and is the one that
-// the token names. It returns the generation of the keys used.
-func (t *jwt) checkSignature(ctx context.Context, i *Issuer) (generation uint64, err error) {
+// the token names.
+func (t *jwt) checkSignature(ctx context.Context, i *Issuer) error {
 	keys := &signingKeys{provider: i.Keys, alg: t.header.text("alg"), kid: t.header.text("kid"), payload: t.payload}
 	verifier := oidc.NewVerifier(i.URL, keys, &oidc.Config{
 		SupportedSigningAlgs: i.Algorithms,
 		SkipClientIDCheck:    true, // several audiences may be right
 		SkipExpiryCheck:      true, // its leeway is not the configured one
 	})
-	_, err = verifier.Verify(ctx, t.raw)
+	proved, err := verifier.Verify(ctx, t.raw)
 	if keys.err != nil {
-		return 0, keys.err
+		return keys.err
 	}
 	if err != nil {
-		return 0, invalid("malformed token")
+		return invalid("malformed token")
 	}
-	return keys.generation, nil
+	t.generation, t.proved = keys.generation, proved
+	return nil
 }
 
 // signingKeys lends the keys of an issuer to the check of one token.

@@ -83,7 +83,7 @@ func suits(key *jose.JSONWebKey, alg string) bool {
 // parseKeySet reads a JWK Set (RFC 7517, section 5) and returns the keys of
 // use to us and how many were left out. A set without one is an error.
 func parseKeySet(body []byte) (keys []jose.JSONWebKey, ignored int, err error) {
-	set, err := decodeObject(body)
+	set, err := DecodeObject(body)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -12,12 +12,12 @@ const maxDepth = 32
 
 var errNotObject = errors.New("not a JSON object in one reading")
 
-// decodeObject reads a JSON object that everybody reads alike: names are
+// DecodeObject reads a JSON object that everybody reads alike: names are
 // case-sensitive and occur once at each level, the text is UTF-8, nothing
 // follows it. encoding/json alone would let the last of two members win and
 // match names in any case, so that two readers could see two tokens. Numbers
 // stay json.Number.
-func decodeObject(data []byte) (map[string]any, error) {
+func DecodeObject(data []byte) (map[string]any, error) {
 	// Valid looks at the whole text; the reader below would stop at the end
 	// of the first value.
 	if !utf8.Valid(data) || !json.Valid(data) {

@@ -73,8 +73,10 @@ func New(issuers []*Issuer, now func() time.Time, log *slog.Logger) (*Verifier, 
 		}
 	}
 	// Last, so that a refused configuration leaves the shared Provider alone.
-	if v.introspector != nil {
-		v.introspector.issuer.Keys.requireDiscovery()
+	for _, i := range v.issuers {
+		if i.Introspect != nil || i.Client != nil {
+			i.Keys.requireDiscovery()
+		}
 	}
 	return v, nil
 }
@@ -119,37 +121,50 @@ func (v *Verifier) cached(h tokenHash) (*Identity, bool) {
 // verifyJWT is the path of a signed token. Refusals are not cached: they cost
 // no more than a signature check, and a cache of them could be flooded.
 func (v *Verifier) verifyJWT(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
-	t, err := parseJWT(raw)
+	t, issuer, err := v.genuine(ctx, raw, (*jwt).checkKind)
 	if err != nil {
 		return nil, err
-	}
-	// The token says who is to judge it; from here on it is held to that
-	// issuer alone.
-	issuer, ok := v.issuers[t.claims.text("iss")]
-	if !ok {
-		return nil, invalid("made by another issuer")
-	}
-	if err := t.checkHeader(issuer.Algorithms); err != nil {
-		return nil, err
-	}
-	if err := t.checkKind(issuer.IDTokens); err != nil {
-		return nil, err
-	}
-	generation, err := t.checkSignature(ctx, issuer)
-	if err != nil {
-		return nil, v.known(err)
 	}
 	now := v.now()
-	id, err := newIdentity(t.claims, issuer, raw, now)
+	id, err := newIdentity(t.claims, issuer, issuer.Audience, raw, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkLinkedIdentity(id, issuer); err != nil {
 		return nil, err
 	}
-	found := verdict{identity: id, issuer: issuer, generation: generation}
+	found := verdict{identity: id, issuer: issuer, generation: t.generation}
 	v.checked.put(h, found, earlier(now.Add(cacheLives), id.Expiry), len(raw))
 	return id, nil
+}
+
+// genuine takes a JWT apart and proves that its issuer signed it. The kind of
+// token that is wanted is judged before the signature: a wrong one is not worth
+// a question to the provider.
+func (v *Verifier) genuine(ctx context.Context, raw string, checkKind func(*jwt, *Issuer) error) (*jwt, *Issuer, error) {
+	if len(raw) > maxSize {
+		return nil, nil, invalid("token is too large")
+	}
+	t, err := parseJWT(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The token says who is to judge it; from here on it is held to that
+	// issuer alone.
+	issuer, ok := v.issuers[t.claims.text("iss")]
+	if !ok {
+		return nil, nil, invalid("made by another issuer")
+	}
+	if err := t.checkHeader(issuer.Algorithms); err != nil {
+		return nil, nil, err
+	}
+	if err := checkKind(t, issuer); err != nil {
+		return nil, nil, err
+	}
+	if err := t.checkSignature(ctx, issuer); err != nil {
+		return nil, nil, v.known(err)
+	}
+	return t, issuer, nil
 }
 
 // known makes an error that callers do not know deny like the others.
