@@ -21,6 +21,10 @@ const (
 	Unlocked      = "otp_unlocked"       // an administrator ended locks and counts
 	Reset         = "otp_reset"          // an administrator removed factors, codes and counts
 
+	SignedIn      = "signed_in"      // a browser session began
+	SignedOut     = "signed_out"     // one ended, or all of a subject's
+	RecoveryCodes = "recovery_codes" // recovery codes were made
+
 	Refused = "request_refused" // a handler refused a request
 )
 

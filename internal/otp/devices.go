@@ -149,10 +149,17 @@ func (s *Service) Factors(ctx context.Context, who Caller, t Type) ([]Factor, er
 	return list, nil
 }
 
-// RemoveFactor removes a factor of a type under the enrolment rule, and the
-// elevations that it made. The error is an [*EnrolmentError], [ErrNotFound] or
+// RemoveFactor removes a factor of a type, or with an empty type of any, under the
+// enrolment rule, and the elevations that it made. The error is an [*EnrolmentError], [ErrNotFound] or
 // [ErrUnavailable].
 func (s *Service) RemoveFactor(ctx context.Context, who Caller, t Type, id string) error {
+	if t == "" {
+		r, err := s.vault.Load(ctx, who.Subject)
+		if err != nil {
+			return err
+		}
+		t = Type(r.Factors[id].Type)
+	}
 	return s.removeFactor(ctx, who, who.Subject, t, id)
 }
 

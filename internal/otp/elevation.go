@@ -2,6 +2,7 @@ package otp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -18,15 +19,39 @@ type Standing struct {
 	Remembered bool
 
 	elevations map[Type]store.Elevation
+	confirmed  map[Type]bool // the types of which the subject has a factor
 	revokedAt  store.Instant
 
-	key  memoryKey
-	read store.Instant
-	news uint64
+	session *Session // that it was read with, nil for those of tokens
+	key     memoryKey
+	read    store.Instant
+	news    uint64
 }
 
-// Standing reads it from the store.
+// newStanding is what a record says of a session's proofs.
+func newStanding(r *store.Record, session string) Standing {
+	g := Standing{elevations: make(map[Type]store.Elevation), revokedAt: r.RevokedAt, confirmed: make(map[Type]bool)}
+	for _, t := range append(Types(), Recovery) {
+		if e, found := r.Newest(session, []string{string(t)}); found {
+			g.elevations[t] = e
+		}
+		if r.HasConfirmedFactor(string(t)) {
+			g.confirmed[t] = true
+		}
+	}
+	return g
+}
+
+// HasFactor tells whether the subject has a confirmed factor of one of types.
+func (g Standing) HasFactor(types []Type) bool {
+	return slices.ContainsFunc(types, func(t Type) bool { return g.confirmed[t] })
+}
+
+// Standing reads it from the store, unless that was done for this request.
 func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
+	if who.Standing != nil && !who.Standing.Remembered {
+		return *who.Standing, nil
+	}
 	key := s.memoryKey(who)
 	now := store.At(s.now())
 	_, _, news := s.memory.get(key, now)
@@ -35,12 +60,8 @@ func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
 		return Standing{}, err
 	}
 	r.Prune(now)
-	g := Standing{elevations: make(map[Type]store.Elevation), revokedAt: r.RevokedAt, key: key, read: now, news: news}
-	for _, t := range Types() {
-		if e, found := r.Newest(who.Session, []string{string(t)}); found {
-			g.elevations[t] = e
-		}
-	}
+	g := newStanding(r, who.Session)
+	g.key, g.read, g.news = key, now, news
 	return g, nil
 }
 

@@ -19,7 +19,9 @@ type match struct {
 	At     time.Time
 	Type   Type
 	Factor string // id of the factor whose code it is, if it is a factor's
-	Spend  store.Spend
+	// Spend is what the change has to use up; nil for the code of a factor that
+	// the change itself adds.
+	Spend *store.Spend
 }
 
 // judge compares a guess with everything that was paid for. Every candidate is
@@ -64,7 +66,7 @@ func (s *Service) judgeCode(subject Subject, r *store.Record, digits string, t T
 	if !s.ring.IsCodeMAC(c.MAC, subject.Issuer, subject.ID, string(t), digits) {
 		return match{}
 	}
-	return match{Right: true, Type: t, Spend: store.Spend{Type: string(t), MAC: c.MAC}}
+	return match{Right: true, Type: t, Spend: &store.Spend{Type: string(t), MAC: c.MAC}}
 }
 
 // judgeFactors compares with all time steps of all confirmed factors of a type.
@@ -107,7 +109,7 @@ func (s *Service) judgeFactor(subject Subject, id string, f store.Factor, digits
 	case step <= f.LastStep:
 		return match{Reason: reasonReplayed}
 	}
-	return match{Right: true, Type: Type(f.Type), Factor: id, Spend: store.Spend{Factor: id, Step: step}}
+	return match{Right: true, Type: Type(f.Type), Factor: id, Spend: &store.Spend{Factor: id, Step: step}}
 }
 
 // judgePending compares with the time steps of one factor that is pending in a

@@ -16,7 +16,7 @@ import (
 // it was confirmed; until then another registration replaces it. The caller is
 // the owner, or somebody who was given the right to act for others and proved a
 // factor of their own. The error is an [*EnrolmentError], [ErrEnrolmentClosed],
-// [ErrOccupied] or [ErrUnavailable].
+// [ErrOccupied], [ErrFactorLimit] or [ErrUnavailable].
 func (s *Service) RegisterAuthenticator(ctx context.Context, who Caller, owner Subject, slot string) (f Factor, secret string, err error) {
 	if err := s.mayActFor(ctx, who, owner); err != nil {
 		return Factor{}, "", err
@@ -36,7 +36,7 @@ func (s *Service) RegisterAuthenticator(ctx context.Context, who Caller, owner S
 	outcome, err := s.vault.Apply(ctx, owner, store.Change{
 		Now:       store.At(now),
 		Enrolment: s.enrolmentRule(who, owner, now),
-		AddFactor: &store.NewFactor{ID: id, Factor: added},
+		AddFactor: &store.NewFactor{ID: id, Factor: added}, MostFactors: s.config.Devices,
 	})
 	if err != nil {
 		return Factor{}, "", err
@@ -108,13 +108,14 @@ func (s *Service) confirm(ctx context.Context, who Caller, f *pending, code stri
 	if !f.record.MayEnrol(*s.enrolmentRule(who, f.owner, s.now())) {
 		return s.enrolmentRequired(ctx, who, f.record, TOTP)
 	}
-	g := guess{[]Type{TOTP}, func(p *store.Payment, now time.Time) match {
+	g := guess{[]Type{TOTP}, otpGroup, func(p *store.Payment, now time.Time) match {
 		return s.judgePending(f.owner, p, p.Record, f.id, code, now)
 	}}
 	_, _, err := s.prove(ctx, who, g, func(m match) store.Change {
 		return store.Change{
 			Enrolment:     s.enrolmentRule(who, f.owner, m.At),
 			ConfirmFactor: f.id,
+			MostFactors:   s.config.Devices,
 			Elevate:       s.elevation(who, m, ElevateSpent),
 		}
 	})
@@ -140,7 +141,7 @@ func (s *Service) confirmFor(ctx context.Context, who Caller, f *pending, code s
 	if !m.Right {
 		return s.reject(ctx, who, payment, m.Reason, TOTP)
 	}
-	outcome, err := s.vault.Apply(ctx, f.owner, store.Change{Now: store.At(now), Spend: &m.Spend, ConfirmFactor: f.id})
+	outcome, err := s.vault.Apply(ctx, f.owner, store.Change{Now: store.At(now), Spend: m.Spend, ConfirmFactor: f.id, MostFactors: s.config.Devices})
 	if err != nil {
 		s.logLock(ctx, who, payment, "storage_unavailable", TOTP)
 		return err

@@ -20,6 +20,7 @@ type Config struct {
 
 	Enrolment Enrolment
 	Sends     SendLimit
+	Sessions  SessionLimits // of browsers
 
 	// Limits of one-time passwords, each type counted apart.
 	Limits store.Limits

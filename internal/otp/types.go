@@ -40,6 +40,18 @@ func ParseType(name string) (Type, error) {
 	return "", fmt.Errorf("unknown type %q: the types are account, login, totp and device-totp", name)
 }
 
+// ParseGateType is ParseType, and takes [Recovery] as well.
+func ParseGateType(name string) (Type, error) {
+	if Type(name) == Recovery {
+		return Recovery, nil
+	}
+	t, err := ParseType(name)
+	if err != nil {
+		err = fmt.Errorf("%w; gates take recovery as well", err)
+	}
+	return t, err
+}
+
 // onDemand tells whether codes of the type are drawn, and not computed.
 func (t Type) onDemand() bool { return t == Account || t == Login }
 
@@ -54,6 +66,11 @@ type Caller struct {
 	Subject Subject
 	// Session is what an elevation is bound to.
 	Session string
+	// Renewal of the session, if it is a browser's; else nil.
+	Renewal *Renewal
+	// Standing is what was read of the session for this request already; nil if
+	// nothing was.
+	Standing *Standing
 	// AuthTime is when the user signed in, zero if that is not known.
 	AuthTime time.Time
 	// IssuedAt is when the token was made, zero if that is not known.
@@ -127,6 +144,9 @@ var (
 
 	// ErrIDInUse means that the subject has a factor of that id already.
 	ErrIDInUse = errors.New("the id is in use")
+
+	// ErrFactorLimit means that the subject has as many factors of the type as may be.
+	ErrFactorLimit = errors.New("as many factors as may be")
 
 	// ErrNoElevation means that the session has no elevation to spend.
 	ErrNoElevation = errors.New("no unspent elevation")

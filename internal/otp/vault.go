@@ -35,7 +35,11 @@ type place struct {
 	canary string
 }
 
-func (p *place) key(s Subject) store.Key {
+// owner is what a record is found by: a subject or, where a browser brings the
+// key of the record along, a session.
+type owner interface{ in(*place) store.Key }
+
+func (s Subject) in(p *place) store.Key {
 	return store.Key{Subject: p.index.Key(s.Issuer, s.ID), Canary: p.canary}
 }
 
@@ -48,20 +52,20 @@ func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vaul
 // when none of the configured keys belongs to it.
 var ErrWrongKey = errors.New("the store was made with another key: put it back as the last `key`, or use another store")
 
-// Load returns the subject's record.
-func (v *Vault) Load(ctx context.Context, s Subject) (*store.Record, error) {
+// Load returns the record of a subject.
+func (v *Vault) Load(ctx context.Context, s owner) (*store.Record, error) {
 	return within(ctx, v, s, v.storage.Load)
 }
 
 // Pay pays for an attempt.
-func (v *Vault) Pay(ctx context.Context, s Subject, a store.Attempt) (*store.Payment, error) {
+func (v *Vault) Pay(ctx context.Context, s owner, a store.Attempt) (*store.Payment, error) {
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Payment, error) {
 		return v.storage.Pay(ctx, key, a)
 	})
 }
 
 // Apply makes a change.
-func (v *Vault) Apply(ctx context.Context, s Subject, c store.Change) (*store.Outcome, error) {
+func (v *Vault) Apply(ctx context.Context, s owner, c store.Change) (*store.Outcome, error) {
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Outcome, error) {
 		return v.storage.Apply(ctx, key, c)
 	})
@@ -81,7 +85,27 @@ func (v *Vault) Hash(s Subject) string {
 	if p == nil {
 		return ""
 	}
-	return p.key(s).Subject
+	return s.in(p).Subject
+}
+
+// Key returns the key of a subject's record, which [Vault.Hash] knows only once
+// the store was reached.
+func (v *Vault) Key(ctx context.Context, s Subject) (string, error) {
+	p, err := v.open(ctx)
+	if err != nil {
+		return "", v.report(err)
+	}
+	return s.in(p).Subject, nil
+}
+
+// MAC returns a keyed hash that stays the same when keys are rotated. It is empty
+// as long as the store was never reached.
+func (v *Vault) MAC(parts ...string) []byte {
+	p := v.place.Load()
+	if p == nil {
+		return nil
+	}
+	return p.index.MAC(parts...)
 }
 
 // Open makes the first contact ahead of the first request.
@@ -98,21 +122,21 @@ func (v *Vault) Open(ctx context.Context) error {
 // A step is made and seen to its end whether or not the client waits for it: what
 // it changed would not be in the audit log else, and a client's impatience would
 // look like a fault of the store.
-func within[T any](ctx context.Context, v *Vault, s Subject, step func(context.Context, store.Key) (*T, error)) (*T, error) {
+func within[T any](ctx context.Context, v *Vault, s owner, step func(context.Context, store.Key) (*T, error)) (*T, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()
 	p, err := v.open(ctx)
 	if err != nil {
 		return nil, v.report(err)
 	}
-	key := p.key(s)
+	key := s.in(p)
 	answer, err := step(ctx, key)
 	if errors.Is(err, store.ErrCanary) {
 		v.lost.Store(true)
 		if p, err = v.open(ctx); err != nil {
 			return nil, v.report(err)
 		}
-		if again := p.key(s); answer == nil || again != key {
+		if again := s.in(p); answer == nil || again != key {
 			answer, err = step(ctx, again)
 		}
 	}

@@ -28,9 +28,16 @@ const (
 
 // Verify judges a one-time password of one of types, spends it, and elevates
 // the caller's session. The error is a [*Rejection] if it was not right, or
-// [ErrUnavailable]. One call is one attempt, however many types it tries.
+// [ErrNoSession] or [ErrUnavailable]. One call is one attempt, however many types
+// it tries. With [Recovery] among the types a code in the form of a recovery code
+// is judged as one, and as nothing else.
 func (s *Service) Verify(ctx context.Context, who Caller, code string, types []Type, use Use) (Proof, error) {
-	m, _, err := s.prove(ctx, who, s.guess(who.Subject, code, types), func(m match) store.Change {
+	recovery, types := splitRecovery(code, types)
+	g := s.guess(who.Subject, code, types)
+	if recovery {
+		g = s.guessRecovery(who.Subject, code)
+	}
+	m, _, err := s.prove(ctx, who, g, func(m match) store.Change {
 		return store.Change{Elevate: s.elevation(who, m, use)}
 	})
 	if err != nil {
@@ -54,13 +61,15 @@ func (s *Service) elevation(who Caller, m match, use Use) *store.Elevation {
 type guess struct {
 	// types are those that it is tried as: each one's counter pays.
 	types []Type
+	// group has the counters that lock together with theirs.
+	group []string
 	// judge compares it with what was paid for.
 	judge func(p *store.Payment, now time.Time) match
 }
 
 // guess at a subject's live codes and confirmed factors.
 func (s *Service) guess(subject Subject, code string, types []Type) guess {
-	return guess{types, func(p *store.Payment, now time.Time) match {
+	return guess{types, otpGroup, func(p *store.Payment, now time.Time) match {
 		return s.judge(subject, p, code, types, now)
 	}}
 }
@@ -71,7 +80,7 @@ func (s *Service) guess(subject Subject, code string, types []Type) guess {
 func (s *Service) prove(ctx context.Context, who Caller, g guess, effect func(match) store.Change) (match, *store.Outcome, error) {
 	now := s.now()
 	payment, err := s.vault.Pay(ctx, who.Subject, store.Attempt{
-		Tries: names(g.types), Group: otpGroup, Limits: s.config.Limits, Now: store.At(now),
+		Tries: names(g.types), Group: g.group, Limits: s.config.Limits, Now: store.At(now),
 	})
 	if err != nil {
 		return match{}, nil, err
@@ -84,7 +93,12 @@ func (s *Service) prove(ctx context.Context, who Caller, g guess, effect func(ma
 
 	change := effect(m)
 	change.Now = store.At(now)
-	change.Spend = &m.Spend
+	cookie, err := s.renew(ctx, &change, who)
+	if err != nil {
+		s.logLock(ctx, who, payment, "storage_unavailable", m.Type)
+		return match{}, nil, err
+	}
+	change.Spend = m.Spend
 	change.Settle = &store.Settlement{Right: string(m.Type), Paid: payment.Paid, Limits: s.config.Limits}
 	outcome, err := s.vault.Apply(ctx, who.Subject, change)
 	switch {
@@ -97,6 +111,9 @@ func (s *Service) prove(ctx context.Context, who Caller, g guess, effect func(ma
 		return match{}, nil, s.refuseRight(ctx, who, change, outcome, m.Type)
 	}
 	s.log(ctx, who, audit.Verified, "", m.Type)
+	if cookie != "" {
+		who.Renewal.Done(cookie)
+	}
 	return m, outcome, nil
 }
 
@@ -134,7 +151,7 @@ func (s *Service) logLock(ctx context.Context, who Caller, p *store.Payment, rea
 // so that at a pending factor: whoever cannot confirm it would buy guesses at a
 // confirmed one with it.
 func (s *Service) refuseRight(ctx context.Context, who Caller, c store.Change, refused *store.Outcome, t Type) error {
-	if c.ConfirmFactor == "" {
+	if c.ConfirmFactor == "" && c.Unchanged == nil {
 		guess := store.Change{Now: c.Now, Spend: c.Spend, Settle: c.Settle}
 		if _, err := s.vault.Apply(ctx, who.Subject, guess); err != nil {
 			return err
@@ -147,7 +164,7 @@ func (s *Service) refuseRight(ctx context.Context, who Caller, c store.Change, r
 // a wrong guess.
 func (s *Service) refusal(ctx context.Context, who Caller, o *store.Outcome, t Type) error {
 	switch o.Refused {
-	case store.RefusedNotFound:
+	case store.RefusedNotFound, store.RefusedOutdated:
 		return ErrNotFound
 	case store.RefusedIDInUse:
 		return ErrIDInUse
@@ -155,6 +172,10 @@ func (s *Service) refusal(ctx context.Context, who Caller, o *store.Outcome, t T
 		return ErrOccupied
 	case store.RefusedNoElevation:
 		return ErrNoElevation
+	case store.RefusedLimit:
+		return ErrFactorLimit
+	case store.RefusedSession:
+		return ErrNoSession
 	default:
 		return s.enrolmentRequired(ctx, who, o.Record, t)
 	}

@@ -37,6 +37,7 @@ type ringKey struct {
 	aead  cipher.AEAD
 	code  []byte
 	index []byte
+	sub   []byte // what the keys of [Ring.Sub] are derived from
 }
 
 const idSize = 8
@@ -74,6 +75,7 @@ func derive(key []byte) (k ringKey, err error) {
 	k.id = expand("id", idSize)
 	k.code = expand("code", sha256.Size)
 	k.index = expand("index", sha256.Size)
+	k.sub = expand("sub", KeySize)
 	block, e := aes.NewCipher(expand("seal", 32))
 	if err = errors.Join(err, e); err != nil {
 		return k, err
@@ -107,6 +109,20 @@ func (r *Ring) Open(sealed []byte, context ...string) (plaintext []byte, current
 	return nil, false, ErrNoKey
 }
 
+// Sub returns a ring of keys for one purpose and nothing else. What anybody can
+// have sealed, as often as they like, is sealed under keys of its own: each key
+// has a number of random nonces after which two of them may be equal.
+func (r *Ring) Sub(purpose string) (*Ring, error) {
+	keys := make([][]byte, len(r.keys))
+	for i, k := range r.keys {
+		var err error
+		if keys[i], err = hkdf.Key(sha256.New, k.sub, nil, "caddy-otp/v1/sub/"+purpose, KeySize); err != nil {
+			return nil, err
+		}
+	}
+	return NewRing(keys...)
+}
+
 // CodeMAC returns the keyed hash under which a code is stored.
 func (r *Ring) CodeMAC(parts ...string) []byte {
 	return mac(r.keys[0].code, parts)
@@ -137,6 +153,10 @@ type Index []byte
 func (x Index) Key(parts ...string) string {
 	return fmt.Sprintf("%x", mac(x, parts)[:16])
 }
+
+// MAC returns a keyed hash of parts for what is kept as long as the store. No
+// list of parts of another purpose may be equal.
+func (x Index) MAC(parts ...string) []byte { return mac(x, parts) }
 
 func mac(key []byte, parts []string) []byte {
 	h := hmac.New(sha256.New, key)

@@ -57,6 +57,9 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	if r.Code != nil && !g.ReportOnly {
 		return g.verify(ctx, r)
 	}
+	if g.MaxAge == 0 && r.Unwanted {
+		return Decision{Reason: OTPRequired}
+	}
 	if g.MaxAge == 0 && !g.ReportOnly {
 		return g.spend(ctx, r)
 	}
@@ -106,7 +109,7 @@ func (g *Gate) earlierProof(r Request, now time.Time) (Proof, bool) {
 // verify judges the one-time password that came with the request. Its judgement
 // is final, even for a session that is elevated.
 func (g *Gate) verify(ctx context.Context, r Request) Decision {
-	proof, err := g.OTP.Verify(ctx, r.Caller, *r.Code, g.Types, otp.ElevateSpent)
+	proof, err := g.OTP.Verify(ctx, r.Caller, *r.Code, g.headerTypes(), otp.ElevateSpent)
 	var rejection *otp.Rejection
 	switch {
 	case errors.As(err, &rejection) && rejection.Locked:
@@ -119,6 +122,11 @@ func (g *Gate) verify(ctx context.Context, r Request) Decision {
 		return d
 	}
 	return Decision{Proof: own(proof), TriedCode: true}
+}
+
+// headerTypes are those that a header can prove: recovery codes are for pages.
+func (g *Gate) headerTypes() []otp.Type {
+	return slices.DeleteFunc(slices.Clone(g.Types), func(t otp.Type) bool { return t == otp.Recovery })
 }
 
 // spend takes an elevation for this very request.
@@ -137,7 +145,7 @@ func (g *Gate) spend(ctx context.Context, r Request) Decision {
 func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
 	newest, found := standing.Newest(g.Types)
 	if !found {
-		if other, found := standing.Newest(otp.Types()); found {
+		if other, found := standing.Newest(append(otp.Types(), otp.Recovery)); found {
 			seen := proved(other)
 			return Decision{Reason: OTPType, Seen: &seen}
 		}

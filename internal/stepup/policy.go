@@ -38,6 +38,9 @@ type Request struct {
 	Code *string
 	// Proofs that earlier gates of this request accepted.
 	Proofs []Proof
+	// Unwanted tells that a browser may have sent the request without its user
+	// wanting that. It spends nothing.
+	Unwanted bool
 }
 
 // Proof is what a gate accepted.

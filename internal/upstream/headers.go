@@ -37,10 +37,14 @@ type Managed struct {
 	names map[string]bool
 }
 
-// NewManaged returns the identity headers and, if it is not empty, otpHeader.
-func NewManaged(otpHeader string) *Managed {
+// ProofNames lists those that tell of a second factor: all that a gate has a say in
+// where somebody else tells who the user is.
+func ProofNames() []string { return []string{AMR, AuthTime} }
+
+// NewManaged returns the fields of those names and, if it is not empty, otpHeader.
+func NewManaged(otpHeader string, names []string) *Managed {
 	m := &Managed{otp: textproto.CanonicalMIMEHeaderKey(otpHeader), names: make(map[string]bool)}
-	for _, n := range Names() {
+	for _, n := range names {
 		m.names[fold(n)] = true
 	}
 	if m.otp != "" {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -48,7 +45,7 @@ func (c *call) register(ctx context.Context, req *wire.RegisterTOTPRequest) (*wi
 	case err != nil:
 		return nil, c.failure(err)
 	}
-	return &wire.RegisterTOTPResponse{Details: c.details(owner), Uri: c.uri(owner, factor, secret), Secret: secret}, nil
+	return &wire.RegisterTOTPResponse{Details: c.details(owner), Uri: factor.KeyURI(c.issuer(), c.account(owner), secret), Secret: secret}, nil
 }
 
 // verify answers VerifyTOTPRegistration.
@@ -124,32 +121,10 @@ func (c *call) details(owner otp.Subject) *wire.Details {
 	return d
 }
 
-// uri is what authenticator apps read (Google Authenticator's Key Uri Format). In
-// its query a space must not be a +, which some of them show.
-func (c *call) uri(owner otp.Subject, f otp.Factor, secret string) string {
-	issuer := c.issuer()
-	query := url.Values{
-		"algorithm": {f.Algorithm},
-		"digits":    {strconv.Itoa(f.Digits)},
-		"issuer":    {issuer},
-		"period":    {strconv.Itoa(f.Period)},
-		"secret":    {secret},
-	}
-	u := url.URL{
-		Scheme: "otpauth", Host: "totp", Path: "/" + issuer + ":" + c.account(owner),
-		RawQuery: strings.ReplaceAll(query.Encode(), "+", "%20"),
-	}
-	return u.String()
-}
-
 // account is the name by which a user tells the entries of an app apart.
 func (c *call) account(owner otp.Subject) string {
 	if owner == c.caller.Subject {
-		for _, name := range []string{"preferred_username", "email"} {
-			if value := c.claim(name); value != "" {
-				return value
-			}
-		}
+		return c.identity.AccountName()
 	}
 	return owner.ID
 }
