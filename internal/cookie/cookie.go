@@ -1,5 +1,6 @@
 // Package cookie is how browsers carry what is theirs: one cookie that names
-// their session, and one for each sign-in that is under way. It knows their
+// their session, one for each sign-in that is under way, and one for the
+// authenticator that is being set up. It knows their
 // names and flags, finds them in requests, and takes them out of what goes to the
 // app.
 //
@@ -18,10 +19,13 @@ import (
 const (
 	hostPrefix  = "__Host-"
 	sessionName = "otp_session"
+	setupName   = "otp_setup"
 	flowPrefix  = "otp_flow_"
 
 	// FlowAge is how long a sign-in may take.
 	FlowAge = 10 * time.Minute
+	// SetupAge is how long an authenticator may take to set up.
+	SetupAge = 24 * time.Hour
 	// MaxFlows is how many sign-ins a browser can have under way.
 	MaxFlows = 5
 )
@@ -31,6 +35,7 @@ const (
 type Jar struct {
 	secure  bool
 	session []string          // values, of which there should be one
+	setup   []string          // likewise
 	flows   map[string]string // by id
 }
 
@@ -78,7 +83,7 @@ func (j *Jar) take(line string) string {
 func ours(name string) bool {
 	name = strings.ToLower(strings.TrimSpace(name))
 	name = strings.TrimPrefix(name, strings.ToLower(hostPrefix))
-	return name == sessionName || strings.HasPrefix(name, flowPrefix)
+	return name == sessionName || name == setupName || strings.HasPrefix(name, flowPrefix)
 }
 
 func (j *Jar) add(name, value string) {
@@ -86,9 +91,13 @@ func (j *Jar) add(name, value string) {
 	if prefixed != j.secure {
 		return
 	}
-	if plain == sessionName {
+	id, isFlow := strings.CutPrefix(plain, flowPrefix)
+	switch {
+	case plain == sessionName:
 		j.session = append(j.session, value)
-	} else if id, isFlow := strings.CutPrefix(plain, flowPrefix); isFlow {
+	case plain == setupName:
+		j.setup = append(j.setup, value)
+	case isFlow:
 		if j.flows == nil {
 			j.flows = make(map[string]string)
 		}
@@ -99,11 +108,16 @@ func (j *Jar) add(name, value string) {
 // Session returns the value of the session cookie; empty if there is none, or
 // more than one: no browser sends two, and which one counts must not depend on
 // who reads them.
-func (j *Jar) Session() string {
-	if len(j.session) != 1 {
+func (j *Jar) Session() string { return single(j.session) }
+
+// Setup returns the authenticator that is being set up, likewise.
+func (j *Jar) Setup() string { return single(j.setup) }
+
+func single(values []string) string {
+	if len(values) != 1 {
 		return ""
 	}
-	return j.session[0]
+	return values[0]
 }
 
 // Flow returns the value of the cookie of a sign-in under way, empty if there is
@@ -125,6 +139,20 @@ func (j *Jar) EndSession(h http.Header) {
 	if len(j.session) > 0 {
 		j.session = nil
 		j.set(h, sessionName, "", -1)
+	}
+}
+
+// SetSetup gives the browser the authenticator that it sets up.
+func (j *Jar) SetSetup(h http.Header, value string) {
+	j.setup = []string{value}
+	j.set(h, setupName, value, int(SetupAge/time.Second))
+}
+
+// EndSetup takes it back, if the browser sent one.
+func (j *Jar) EndSetup(h http.Header) {
+	if len(j.setup) > 0 {
+		j.setup = nil
+		j.set(h, setupName, "", -1)
 	}
 }
 

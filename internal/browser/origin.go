@@ -1,0 +1,96 @@
+package browser
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-otp/caddy-otp/internal/service"
+)
+
+// Origin is scheme and host of a site, as its browsers know it.
+type Origin struct {
+	Scheme, Host string
+}
+
+// String returns it as in the header field of that name (RFC 6454, section 6.1).
+func (o Origin) String() string { return o.Scheme + "://" + o.Host }
+
+// Secure tells whether it is https.
+func (o Origin) Secure() bool { return o.Scheme == "https" }
+
+// ParseOrigin reads an origin: a scheme and a host, and nothing after them.
+func ParseOrigin(text string) (*Origin, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.TrimSuffix(text, "/") != u.Scheme+"://"+u.Host {
+		return nil, fmt.Errorf("%q is not an origin: give scheme and host, as in https://app.example.com", text)
+	}
+	if u.Scheme == "http" && !service.IsLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("%q is plain http: browsers are served over https, or on loopback", text)
+	}
+	return &Origin{u.Scheme, strings.ToLower(u.Host)}, nil
+}
+
+// OriginOf returns the origin that a request was made to. What a proxy in front
+// says of it is not believed: without a configured origin it is the connection's.
+func (m *Realm) OriginOf(r *http.Request) Origin {
+	if m.Origin != nil {
+		return *m.Origin
+	}
+	o := Origin{Scheme: "http", Host: strings.ToLower(r.Host)}
+	if r.TLS != nil {
+		o.Scheme = "https"
+	}
+	return o
+}
+
+// ErrInsecure means that a browser came over plain http, and not from this
+// machine: its cookies could be read, and planted, on the way.
+var ErrInsecure = errors.New("plain http")
+
+// CheckOrigin refuses what cookies cannot be trusted with.
+func (m *Realm) CheckOrigin(r *http.Request) error {
+	o := m.OriginOf(r)
+	u, err := url.Parse(o.String())
+	if err != nil || u.Host == "" {
+		return ErrInsecure
+	}
+	if !o.Secure() && !service.IsLoopback(u.Hostname()) {
+		return ErrInsecure
+	}
+	return nil
+}
+
+// checkPage refuses a request for a page that is not a browser's way of showing it
+// to its user. A script has no business with them, not even one of this origin: it
+// could read a secret that is shown, or make recovery codes. (What a script opens in
+// another tab, it cannot read: the pages have a Cross-Origin-Opener-Policy that the
+// app lacks.)
+func (m *Realm) checkPage(r *http.Request) error {
+	if r.Header.Get("Sec-Fetch-Mode") != "" && !IsNavigation(r) {
+		return ErrCrossOrigin
+	}
+	return m.CheckSameOrigin(r)
+}
+
+// CheckSameOrigin refuses a request that changes something, or opens a channel
+// that might, and that a page of another origin had the browser send (CWE-352).
+func (m *Realm) CheckSameOrigin(r *http.Request) error {
+	protection := http.NewCrossOriginProtection()
+	if m.Origin != nil {
+		if err := protection.AddTrustedOrigin(m.Origin.String()); err != nil {
+			return ErrCrossOrigin
+		}
+	}
+	if r.Header.Get("Upgrade") != "" { // a GET, and yet no mere look
+		changing := *r
+		changing.Method = http.MethodPost
+		r = &changing
+	}
+	if protection.Check(r) != nil {
+		return ErrCrossOrigin
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package browser
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-otp/caddy-otp/internal/cookie"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/pages"
+	"github.com/caddy-otp/caddy-otp/internal/signin"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
+	"github.com/caddy-otp/caddy-otp/internal/token"
+)
+
+// A sign-in is under way in a cookie of the browser that began it, sealed and
+// named by the `state` that the provider sends back: no other browser can end it,
+// and several tabs do not disturb each other.
+
+// anySignIn asks for no particular time of the sign-in.
+const anySignIn = time.Duration(-1)
+
+// SignIn sends a browser to the provider, or to the page where one is chosen.
+func (s *Site) SignIn(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, returnTo string) {
+	if err := s.CheckOrigin(r); err != nil {
+		s.Failed(w, r, err)
+		return
+	}
+	clients := s.clients()
+	if len(clients) != 1 {
+		redirect(w, withReturn(signInPath, returnTo), http.StatusFound)
+		return
+	}
+	s.begin(w, r, jar, clients[0], returnTo, anySignIn)
+}
+
+// signIn starts a sign-in. A link of another site does not cost users the session
+// that they have.
+func (v *visit) signIn() {
+	returnTo := v.returnTo("/")
+	if ref, ok := otp.ParseSessionRef(v.jar.Session()); ok && v.r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		if _, err := v.OTP.Session(v.r.Context(), ref); err == nil {
+			redirect(v.w, returnTo, http.StatusSeeOther)
+			return
+		}
+	}
+	clients := v.clients()
+	if issuer := v.form.Get("issuer"); issuer != "" {
+		for _, c := range clients {
+			if c.Issuer == issuer {
+				v.begin(v.w, v.r, v.jar, c, returnTo, anySignIn)
+				return
+			}
+		}
+	}
+	if len(clients) == 1 {
+		v.begin(v.w, v.r, v.jar, clients[0], returnTo, anySignIn)
+		return
+	}
+	var choice pages.Issuers
+	for _, c := range clients {
+		name := c.Issuer
+		if u, err := url.Parse(c.Issuer); err == nil {
+			name = u.Host + u.Path
+		}
+		link := signInPath + "?" + url.Values{"issuer": {c.Issuer}, "rd": {returnTo}}.Encode()
+		choice.Issuers = append(choice.Issuers, pages.Issuer{Name: name, URL: link})
+	}
+	v.Pages.Issuers(v.w, v.r, http.StatusOK, choice)
+}
+
+// begin sends a browser to a provider.
+func (s *Site) begin(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, c *Client, returnTo string, maxAge time.Duration) {
+	origin := s.OriginOf(r).String()
+	var b [16]byte
+	rand.Read(b[:]) // never fails: it ends the program instead
+	state := base64.RawURLEncoding.EncodeToString(b[:])
+	location, flow, err := c.Start(r.Context(), origin+callbackPath, state, origin, returnTo, maxAge)
+	if err != nil {
+		s.Failed(w, r, err)
+		return
+	}
+	sealed, err := s.sealFlow(state, flow)
+	if err != nil {
+		s.Failed(w, r, err)
+		return
+	}
+	s.makeRoom(w, jar, origin)
+	jar.SetFlow(w.Header(), state, sealed)
+	redirect(w, location, http.StatusFound)
+}
+
+// makeRoom takes the oldest sign-ins from a browser that has as many under way as
+// may be, and all that cannot come to anything.
+func (s *Site) makeRoom(w http.ResponseWriter, jar *cookie.Jar, origin string) {
+	var oldest string
+	var started int64
+	live := 0
+	for id, sealed := range jar.Flows() {
+		flow, err := s.openFlow(id, origin, sealed)
+		if err != nil {
+			jar.EndFlow(w.Header(), id)
+			continue
+		}
+		if live++; oldest == "" || flow.Started < started {
+			oldest, started = id, flow.Started
+		}
+	}
+	if live >= cookie.MaxFlows {
+		jar.EndFlow(w.Header(), oldest)
+	}
+	for id := range jar.Flows() { // a browser that was given more than that
+		if len(jar.Flows()) < cookie.MaxFlows {
+			break
+		}
+		jar.EndFlow(w.Header(), id)
+	}
+}
+
+func (s *Site) sealFlow(state string, f signin.Flow) (string, error) {
+	plain, err := json.Marshal(f)
+	if err != nil {
+		return "", err
+	}
+	ring, err := s.Ring.Sub("flow " + state) // whoever asks has one sealed
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(ring.Seal(plain, flowContext(state, f.Origin)...)), nil
+}
+
+var errNoFlow = errors.New("no such sign-in is under way")
+
+// openFlow returns a sign-in that is under way at this very origin.
+func (s *Site) openFlow(state, origin, sealed string) (f signin.Flow, err error) {
+	ciphertext, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil || sealed == "" {
+		return f, errNoFlow
+	}
+	ring, err := s.Ring.Sub("flow " + state)
+	if err != nil {
+		return f, errNoFlow
+	}
+	plain, _, err := ring.Open(ciphertext, flowContext(state, origin)...)
+	if err != nil || json.Unmarshal(plain, &f) != nil {
+		return f, errNoFlow
+	}
+	age := s.Now().Sub(time.Unix(f.Started, 0))
+	if f.Origin != origin || age < -time.Minute || age > cookie.FlowAge {
+		return f, errNoFlow
+	}
+	return f, nil
+}
+
+// flowContext is what the state of a sign-in is sealed for.
+func flowContext(state, origin string) []string { return []string{"flow", state, origin} }
+
+// callback ends a sign-in.
+func (v *visit) callback() {
+	// Neither the code nor what else the provider says belongs into anybody's log
+	// by way of the Referer; the page has no links out either.
+	state, origin := v.form.Get("state"), v.OriginOf(v.r).String()
+	flow, err := v.openFlow(state, origin, v.jar.Flow(state))
+	if err != nil {
+		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInExpired, withReturn(signInPath, "/"))
+		return
+	}
+	v.jar.EndFlow(v.w.Header(), state)
+	again := signInPath + "?" + url.Values{"issuer": {flow.Issuer}, "rd": {flow.ReturnTo}}.Encode()
+
+	client := v.client(flow.Issuer)
+	if client == nil || !v.accepts(flow.Issuer) {
+		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInExpired, withReturn(signInPath, flow.ReturnTo))
+		return
+	}
+	done, err := client.Finish(v.r.Context(), flow, origin+callbackPath, v.form)
+	if err != nil {
+		v.signInFailed(err, again)
+		return
+	}
+	if err := v.startSession(client, done); err != nil {
+		v.Failed(v.w, v.r, err)
+		return
+	}
+	redirect(v.w, ReturnTo(flow.ReturnTo), http.StatusSeeOther)
+}
+
+// accepts tells whether users of an issuer are accepted here.
+func (s *Site) accepts(issuer string) bool {
+	for _, c := range s.clients() {
+		if c.Issuer == issuer {
+			return true
+		}
+	}
+	return false
+}
+
+// signInFailed shows why there is no session.
+func (v *visit) signInFailed(err error, again string) {
+	v.Logger.Info("sign-in failed", slog.Any("error", err))
+	v.Refused(v.r, stepup.InvalidToken)
+	switch {
+	case errors.Is(err, token.ErrUnavailable):
+		v.w.Header().Set("Retry-After", "1")
+		v.fail(v.w, v.r, http.StatusServiceUnavailable, pages.ProviderUnavailable, again)
+	case errors.Is(err, token.ErrNoLinkedIdentity):
+		v.fail(v.w, v.r, http.StatusForbidden, pages.Refused, "")
+	case errors.Is(err, signin.ErrDenied):
+		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInDenied, again)
+	case errors.Is(err, signin.ErrNotRecent):
+		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInNotRecent, again)
+	default:
+		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInFailed, again)
+	}
+}
+
+// startSession begins the session of a user who has signed in, and ends the one
+// that the browser had: nobody finds an earlier id good for a later user.
+func (v *visit) startSession(c *Client, done *signin.SignedIn) error {
+	kept, err := newSignedIn(c, done)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	sid, _ := done.Claims["sid"].(string)
+	before, _ := otp.ParseSessionRef(v.jar.Session())
+	who := otp.Caller{
+		Subject:  otp.Subject{Issuer: done.Identity.Issuer, ID: done.Identity.Subject},
+		ClientIP: v.ClientIP(v.r),
+	}
+	session, err := v.OTP.StartSession(v.r.Context(), who, otp.NewSession{Data: data, Provider: sid, Replaces: before})
+	if err != nil {
+		return err
+	}
+	v.jar.SetSession(v.w.Header(), session)
+	return nil
+}
