@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/browser"
 	"github.com/caddy-otp/caddy-otp/internal/cors"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/pace"
@@ -34,7 +35,8 @@ func init() { caddy.RegisterModule(new(App)) }
 // which are resolved once, when the configuration is loaded.
 type App struct {
 	// The OpenID providers whose tokens are accepted. A token is checked
-	// against the issuer that it names, and no other.
+	// against the issuer that it names, and no other. Handlers need one, unless
+	// they have a `subject`.
 	Issuers []*Issuer `json:"issuer,omitempty"`
 
 	// Where factors, codes, counts and elevations are kept.
@@ -74,7 +76,14 @@ type App struct {
 	// Default: none.
 	CORS []string `json:"cors,omitempty"`
 
+	// How long the sessions of browsers last.
+	Session *Session `json:"session,omitempty"`
+
+	// What people with browsers see.
+	Pages *Pages `json:"pages,omitempty"`
+
 	storage   Storage
+	realm     browser.Realm
 	service   *otp.Service
 	tokens    *token.Verifier
 	providers []*pooledProvider
@@ -87,9 +96,11 @@ type App struct {
 	trustEmail map[string]bool // by issuer
 	totpIssuer string          // empty: the site's host
 	managed    *upstream.Managed
-	cors       *cors.Policy // nil: none
-	reveal     bool
-	waiting    pace.Waiting
+	// managedProof is what is managed where an earlier handler tells who the user is.
+	managedProof *upstream.Managed
+	cors         *cors.Policy // nil: none
+	reveal       bool
+	waiting      pace.Waiting
 	// What the sites of this configuration have, for the warnings at the start.
 	gates, servers atomic.Int32
 }
@@ -108,9 +119,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.audit = audit.New(slogger(a.logger.Named("audit"), "otp.audit"))
 	resolve := newResolver(a.logger)
 
-	if len(a.Issuers) == 0 {
-		return errors.New(noIssuer)
-	}
 	if err := a.provisionTokens(resolve); err != nil {
 		return err
 	}
@@ -118,7 +126,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.managed = upstream.NewManaged(header)
+	a.managed = upstream.NewManaged(header, upstream.Names())
+	a.managedProof = upstream.NewManaged(header, upstream.ProofNames())
 	origins, err := resolve.texts("cors", a.CORS)
 	if err != nil {
 		return err
@@ -155,7 +164,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.service = otp.New(config, otp.Parts{
 		Vault: vault, Ring: ring, Credentials: credentials, Notifier: notifier, Now: time.Now, Audit: a.audit, Logger: logger,
 	})
-	return nil
+	return a.provisionBrowsers(resolve, ring)
 }
 
 // Start begins to fetch the providers' keys and makes the first contact with

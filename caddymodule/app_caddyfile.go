@@ -30,6 +30,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
 //			introspect      <client_id> <client_secret>
 //			id_tokens
 //			trust_email
+//			client          <client_id> <client_secret>
+//			forward_token
 //		}
 //		storage     <name> ...
 //		key         <key...>
@@ -61,6 +63,16 @@ func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
 //			recent_sign_in <duration>|off
 //		}
 //		notifier    <name> ...
+//		session {
+//			idle     <duration>
+//			absolute <duration>
+//		}
+//		pages {
+//			origin    <origin>
+//			title     <name>
+//			logo      <file>
+//			templates <folder>
+//		}
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the name
@@ -80,17 +92,14 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		"cors":        func() error { return a.parseCORS(d) },
 		"enrolment":   func() error { return a.parseEnrolment(d) },
 		"notifier":    func() error { return parseGuest(d, "otp.notifiers.", &a.NotifierRaw) },
+		"session":     func() error { return a.parseSession(d) },
+		"pages":       func() error { return a.parsePages(d) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	if len(a.Issuers) == 0 {
-		return nil, d.Err(noIssuer)
-	}
 	return httpcaddyfile.App{Name: "otp", Value: caddyconfig.JSON(a, nil)}, nil
 }
-
-const noIssuer = "otp: no issuer: name the OpenID provider whose tokens are accepted, as in `issuer https://id.example.com { audience my-api }`"
 
 func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 	i := new(Issuer)
@@ -107,6 +116,8 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 		"introspect":      func() error { return a.parseIntrospect(d, i) },
 		"id_tokens":       func() error { return parseFlag(d, &i.IDTokens) },
 		"trust_email":     func() error { return parseFlag(d, &i.TrustEmail) },
+		"client":          func() error { return i.parseClient(d) },
+		"forward_token":   func() error { return parseFlag(d, &i.ForwardToken) },
 	})
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-otp/caddy-otp/caddymodule"
+	"github.com/caddy-otp/caddy-otp/internal/exampleop"
 )
 
 // asCaddy makes the test binary a Caddy with this plugin, as ../xcaddy is one:
@@ -83,7 +84,8 @@ type node struct {
 	site, admin string // URLs
 	dir         string // its data directory
 	caddyfile   string
-	loads       int // of configurations
+	loads       int                 // of configurations
+	provider    *exampleop.Provider // nil: that of all tests
 
 	cmd   *exec.Cmd // nil while it does not run
 	ended chan struct{}
@@ -95,7 +97,13 @@ type node struct {
 // $ADMIN, and its directory as $DIR.
 func newNode(t *testing.T, caddyfile string) *node {
 	t.Helper()
-	site, admin, dir := freePort(t), freePort(t), t.TempDir()
+	return newNodeAt(t, freePort(t), caddyfile)
+}
+
+// newNodeAt is newNode, for a site whose address is known before.
+func newNodeAt(t *testing.T, site, caddyfile string) *node {
+	t.Helper()
+	admin, dir := freePort(t), t.TempDir()
 	n := &node{T: t, site: "http://" + site, admin: "http://" + admin, dir: dir, log: new(logBuffer)}
 	n.caddyfile = strings.NewReplacer("$SITE", site, "$ADMIN", admin, "$DIR", dir).Replace(caddyfile)
 	t.Cleanup(func() {

@@ -49,6 +49,14 @@ type Issuer struct {
 	// Whether codes are mailed although `email_verified` is absent.
 	// Default: false.
 	TrustEmail bool `json:"trust_email,omitempty"`
+
+	// The client by which browsers sign in. Its redirect URI is `/.otp/callback` of
+	// each site. Default: none, browsers do not sign in.
+	Client *Client `json:"client,omitempty"`
+
+	// Whether the access token of a browser's sign-in goes to the app, exchanged
+	// when it is due. Default: the app is told who the user is, by headers.
+	ForwardToken bool `json:"forward_token,omitempty"`
 }
 
 // Client is a client of an OpenID provider.
@@ -85,8 +93,15 @@ func (a *App) provisionTokens(resolve resolver) error {
 		a.trustEmail[issuer.URL] = configured.TrustEmail
 	}
 	var err error
-	a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp"))
-	return err
+	if a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp")); err != nil {
+		return err
+	}
+	for i, issuer := range issuers {
+		if issuer.Client != nil {
+			a.addClient(a.Issuers[i], issuer.URL, issuer.Client.ID, issuer.Client.Secret, a.providers[i])
+		}
+	}
+	return nil
 }
 
 // mailAddress is where codes for a user are mailed: the claim `email`, if the
@@ -146,17 +161,30 @@ func (i *Issuer) resolve(r resolver) (*token.Issuer, error) {
 			return nil, err
 		}
 	}
-	if i.Introspect != nil {
-		resolved.Introspect = new(token.ClientCredentials)
-		if resolved.Introspect.ID, err = r.text(option("introspect"), i.Introspect.ID); err != nil {
-			return nil, err
-		}
-		if resolved.Introspect.Secret, err = r.secret(option("introspect client secret"), i.Introspect.Secret); err != nil {
-			return nil, err
-		}
+	if i.ForwardToken && i.Client == nil {
+		return nil, fmt.Errorf("%s: %w", option("forward_token"), errForwardToken)
+	}
+	if resolved.Introspect, err = i.Introspect.resolve(r, option("introspect")); err != nil {
+		return nil, err
+	}
+	if resolved.Client, err = i.Client.resolve(r, option("client")); err != nil {
+		return nil, err
 	}
 	i.setDefaults(resolved)
 	return resolved, nil
+}
+
+// resolve returns the client, nil if there is none.
+func (c *Client) resolve(r resolver, option string) (resolved *token.ClientCredentials, err error) {
+	if c == nil {
+		return nil, nil
+	}
+	resolved = new(token.ClientCredentials)
+	if resolved.ID, err = r.text(option, c.ID); err != nil {
+		return nil, err
+	}
+	resolved.Secret, err = r.secret(option+" client secret", c.Secret)
+	return resolved, err
 }
 
 // setDefaults fills in what is not configured. A clock_skew of zero is.

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-otp/caddy-otp/internal/browser"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
@@ -21,8 +22,9 @@ func init() {
 }
 
 // OIDCAuth lets a request pass if it carries a valid access token of a
-// configured issuer, in its Authorization header (RFC 6750). Others are
-// answered with 401, or with 503 while the issuer cannot be asked.
+// configured issuer, in its Authorization header (RFC 6750), or comes from a browser
+// that signed in at one. Others are answered with 401, or with 503 while the issuer
+// cannot be asked; a browser without a session is sent to sign in.
 //
 // The app behind it is told who the user is by the request headers
 // `Remote-User`, `Remote-Issuer`, `Remote-Email`, `Remote-Name` and
@@ -35,7 +37,9 @@ type OIDCAuth struct {
 	// Default: it is passed on.
 	StripToken bool `json:"strip_token,omitempty"`
 
-	app *App
+	app  *App
+	by   admission
+	site *browser.Site
 }
 
 // CaddyModule returns the Caddy module information.
@@ -48,12 +52,20 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 	if o.app, err = appOf(ctx, "oidc_auth"); err != nil {
 		return err
 	}
-	return o.Restriction.provision(o.app, newResolver(ctx.Logger()))
+	if err := o.Restriction.provision(o.app, newResolver(ctx.Logger())); err != nil {
+		return err
+	}
+	if err := o.app.needIssuer("oidc_auth"); err != nil {
+		return err
+	}
+	o.by = admission{Restriction: &o.Restriction}
+	o.site = o.app.site(o.by, nil)
+	return nil
 }
 
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	p := o.app.enter(r)
+	p := o.app.enter(r, o.by)
 	early := unsafeEarly(r)
 	if o.app.crossOrigin(w, r, early) {
 		return nil
@@ -62,15 +74,32 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		o.app.auditRefusal(r, p, stepup.TooEarly)
 		return refuse(w, r, jsonapi.ErrTooEarly, false)
 	}
-	if _, err := o.app.admit(r, p, &o.Restriction); err != nil {
+	if err := o.admit(r, p); err != nil {
 		o.app.logRefusal(r, p, err)
-		return refuse(w, r, token.Refuse(w.Header(), err), false)
+		if showsPage(r, p, o.site) {
+			beginPage(w, r)
+			o.site.Unauthenticated(w, r, p.jar, err, o.site.LostPath(r))
+			return nil
+		}
+		return refuse(w, r, refusalOf(w.Header(), err), false)
 	}
 	if o.StripToken {
 		p.strip(r)
 	}
-	p.leave(r)
+	p.leave(r, o.by)
 	return next.ServeHTTP(w, r)
+}
+
+// admit lets a request pass that somebody known makes, and gives the app the access
+// token of a browser's sign-in, where it is to have it.
+func (o *OIDCAuth) admit(r *http.Request, p *passage) error {
+	if _, err := o.app.admit(r, p, o.by); err != nil {
+		return err
+	}
+	if o.StripToken {
+		return nil
+	}
+	return o.app.forward(r, p)
 }
 
 // parseOIDCAuth parses the directive. Syntax:
@@ -110,23 +139,23 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 // Authenticate checks the token. A token that is missing or invalid is no
 // technical failure; an issuer that cannot be asked is.
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	p := o.app.enter(r)
+	p := o.app.enter(r, o.by)
 	if unsafeEarly(r) {
 		o.app.auditRefusal(r, p, stepup.TooEarly)
 		return caddyauth.User{}, false, jsonapi.ErrTooEarly
 	}
-	id, err := o.app.admit(r, p, &o.Restriction)
-	if err != nil {
-		token.Refuse(w.Header(), err)
+	if err := o.admit(r, p); err != nil {
+		refusalOf(w.Header(), err)
 		if errors.Is(err, token.ErrMissing) { // another provider may know who it is
 			return caddyauth.User{}, false, nil
 		}
 		o.app.logRefusal(r, p, err)
-		if tokenReason(err) == stepup.ProviderUnavailable {
+		if reason := tokenReason(err); reason == stepup.ProviderUnavailable || reason == stepup.StoreUnavailable {
 			return caddyauth.User{}, false, err
 		}
 		return caddyauth.User{}, false, nil
 	}
+	id := p.identity
 	user := caddyauth.User{ID: id.Subject, Metadata: make(map[string]string)}
 	for claim, v := range id.Claims {
 		if text, ok := claimText(v); ok && claim != "id" {
@@ -136,7 +165,7 @@ func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (cad
 	if o.StripToken {
 		p.strip(r)
 	}
-	p.leave(r)
+	p.leave(r, o.by)
 	return user, true, nil
 }
 

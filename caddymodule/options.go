@@ -153,6 +153,10 @@ func (a *App) config() (otp.Config, error) {
 	if err != nil {
 		return otp.Config{}, err
 	}
+	sessions, err := a.Session.limits()
+	if err != nil {
+		return otp.Config{}, err
+	}
 	lock := time.Duration(limits.Lock)
 	return otp.Config{
 		Digits:           codes.Digits,
@@ -160,6 +164,7 @@ func (a *App) config() (otp.Config, error) {
 		Skew:             skew,
 		Devices:          devices,
 		Enrolment:        enrolment,
+		Sessions:         sessions,
 		Sends:            otp.SendLimit{Codes: sends.Codes, Within: time.Duration(sends.Within)},
 		Limits:           store.NewLimits(limits.Attempts, lock, max(lock, maxLock), limits.Cap),
 		CredentialLimits: store.NewLimits(limits.PINAttempts, pinLock, maxLock, pinCap),

@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-otp/caddy-otp/internal/browser"
+	"github.com/caddy-otp/caddy-otp/internal/cookie"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
@@ -22,11 +24,16 @@ type passage struct {
 	// code is the one-time password that the request carried; nil if it
 	// carried none, or once a gate has tried it.
 	code *string
-	// identity of the token raw, once it was found valid.
+	// identity of who makes the request, once it was found valid.
 	identity *token.Identity
-	raw      string
-	admitted bool // a handler accepted it, so that the app is told
-	stripped bool // we took the token out of the request
+	source   string // what it was told from
+	admitted bool   // a handler accepted it, so that the app is told
+	stripped bool   // we took the token out of the request
+
+	jar       *cookie.Jar  // our cookies, taken out of the request
+	browser   bool         // elevations go to the browser's session
+	session   *otp.Session // that session, if it has begun
+	forwarded bool         // we put an access token into the request, for the app
 
 	proofs []stepup.Proof // that gates accepted
 	shown  *stepup.Proof  // of which the app is told
@@ -37,16 +44,35 @@ func (*passage) String() string { return "passage" }
 
 const passageVar = "caddy_otp.passage"
 
-// enter begins a handler's work on a request: whatever the client says of its
-// own identity is removed before anything else can happen.
-func (a *App) enter(r *http.Request) *passage {
+// passage returns that of a request.
+func (a *App) passage(r *http.Request) *passage {
 	p, ok := caddyhttp.GetVar(r.Context(), passageVar).(*passage)
 	if !ok {
 		p = new(passage)
 		caddyhttp.SetVar(r.Context(), passageVar, p)
 	}
-	if code, carried := a.managed.Strip(r); carried {
+	return p
+}
+
+// enter begins a handler's work on a request: whatever the client says of its
+// own identity is removed before anything else can happen. Where an earlier handler
+// has authenticated the user, what the app is told of them is that handler's
+// business.
+func (a *App) enter(r *http.Request, by admission) *passage {
+	p := a.passage(r)
+	managed := a.managed
+	if by.subject != nil {
+		managed = a.managedProof
+	}
+	if code, carried := managed.Strip(r); carried {
 		p.code = &code
+	}
+	if p.forwarded {
+		r.Header.Del("Authorization")
+		p.forwarded = false
+	}
+	if p.jar == nil {
+		p.jar = a.realm.Jar(r)
 	}
 	return p
 }
@@ -65,8 +91,8 @@ func (a *App) crossOrigin(w http.ResponseWriter, r *http.Request, early bool) (a
 
 // leave ends it for a request that goes on: the app is told what our handlers
 // found out, this one and those before it.
-func (p *passage) leave(r *http.Request) {
-	if p.admitted {
+func (p *passage) leave(r *http.Request, by admission) {
+	if p.admitted && by.subject == nil {
 		upstream.SetIdentity(r.Header, p.identity)
 	}
 	if p.shown != nil {
@@ -80,23 +106,61 @@ func (p *passage) strip(r *http.Request) {
 	p.stripped = true
 }
 
-// admit checks the request's token, as every handler of ours does, and publishes
-// what it says. The errors are those of [token.Verifier.Verify].
-func (a *App) admit(r *http.Request, p *passage, c *Restriction) (*token.Identity, error) {
-	id, err := a.authenticate(r, p)
+// forward puts the access token of a browser's sign-in into a request that goes to
+// the app, where the issuer is configured so. The errors are those of
+// [browser.Realm.AccessToken].
+func (a *App) forward(r *http.Request, p *passage) error {
+	if p.session == nil || !p.admitted {
+		return nil
+	}
+	access, err := a.realm.AccessToken(r.Context(), p.session)
+	if err != nil || access == "" {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+access)
+	p.forwarded = true
+	return nil
+}
+
+// admission is what a handler accepts.
+type admission struct {
+	*Restriction
+	subject *subject // nil: tokens, and browsers that signed in
+}
+
+// admit finds out who makes the request, as every handler of ours does, and
+// publishes it. The errors are those of [token.Verifier.Verify], and ErrUnavailable
+// of package otp, and ErrCrossOrigin and ErrInsecure of package browser.
+func (a *App) admit(r *http.Request, p *passage, by admission) (*token.Identity, error) {
+	id, err := a.authenticate(r, p, by)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.check(id); err != nil {
-		return nil, err
+	if by.subject == nil {
+		if err := by.check(id, p.session != nil); err != nil {
+			return nil, err
+		}
+		publish(r, id)
 	}
 	p.admitted = true
-	publish(r, id)
 	return id, nil
 }
 
-// authenticate returns the identity of the request's token.
-func (a *App) authenticate(r *http.Request, p *passage) (*token.Identity, error) {
+// authenticate tells who makes the request. An Authorization header decides alone;
+// what it is worth where an earlier handler authenticates users, that handler knows.
+func (a *App) authenticate(r *http.Request, p *passage, by admission) (*token.Identity, error) {
+	switch {
+	case by.subject != nil:
+		return a.bySubject(r, p, by.subject)
+	case len(r.Header.Values("Authorization")) == 0 && !p.stripped && len(a.realm.Clients) > 0 && p.jar.Session() != "":
+		return a.bySession(r, p)
+	default:
+		return a.byToken(r, p)
+	}
+}
+
+// byToken returns the identity of the request's bearer token.
+func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 	raw, err := token.FromHeader(r.Header)
 	if errors.Is(err, token.ErrMissing) && p.stripped && p.identity != nil && len(r.Header.Values("Authorization")) == 0 {
 		return p.identity, nil
@@ -104,17 +168,61 @@ func (a *App) authenticate(r *http.Request, p *passage) (*token.Identity, error)
 	if err != nil {
 		return nil, err
 	}
-	if p.identity != nil && raw == p.raw {
+	source := "token " + raw
+	if p.source == source {
 		return p.identity, nil
 	}
 	id, err := a.tokens.Verify(r.Context(), raw)
 	if err != nil {
 		return nil, err
 	}
-	// Proofs belong to the session that they were accepted for.
-	p.identity, p.raw, p.admitted, p.proofs, p.shown = id, raw, false, nil, nil
+	p.found(source, id, nil)
 	return id, nil
 }
+
+// bySession returns the identity of the browser's session. A session that is over
+// is none.
+func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
+	ref, ok := otp.ParseSessionRef(p.jar.Session())
+	if !ok || a.realm.CheckOrigin(r) != nil {
+		return nil, token.ErrMissing
+	}
+	if err := a.sameOrigin(r); err != nil {
+		return nil, err
+	}
+	source := "session " + ref.Name()
+	if p.source == source {
+		return p.identity, nil
+	}
+	session, err := a.service.Session(r.Context(), ref)
+	if errors.Is(err, otp.ErrNoSession) {
+		return nil, token.ErrMissing
+	}
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.realm.Identity(session)
+	if errors.Is(err, otp.ErrNoSession) {
+		return nil, token.ErrMissing
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.found(source, id, session)
+	p.browser = true
+	return id, nil
+}
+
+// found remembers who makes the request. Proofs belong to the session that they
+// were accepted for.
+func (p *passage) found(source string, id *token.Identity, session *otp.Session) {
+	p.identity, p.source, p.session, p.browser = id, source, session, false
+	p.admitted, p.proofs, p.shown = false, nil, nil
+}
+
+// sameOrigin refuses a request that changes something, or opens a channel, and that
+// another site had a browser send: the browser adds what authenticates it by itself.
+func (a *App) sameOrigin(r *http.Request) error { return a.realm.CheckSameOrigin(r) }
 
 // Restriction narrows which tokens a handler accepts.
 type Restriction struct {
@@ -150,27 +258,43 @@ func (c *Restriction) provision(a *App, r resolver) (err error) {
 	return nil
 }
 
-// check tells whether a valid token is accepted here.
-func (c *Restriction) check(id *token.Identity) error {
+// check tells whether a valid token, or the session of a browser, is accepted here.
+// The ID token of a browser's sign-in was made for our client, and no other
+// audience is asked of it.
+func (c *Restriction) check(id *token.Identity, session bool) error {
 	if len(c.issuers) > 0 && !slices.Contains(c.issuers, id.Issuer) {
 		return &token.InvalidError{Reason: "its issuer is not accepted here"}
 	}
-	if len(c.audience) > 0 && !id.HasAudience(c.audience) {
+	if !session && len(c.audience) > 0 && !id.HasAudience(c.audience) {
 		return &token.InvalidError{Reason: "made for another audience"}
 	}
 	return nil
 }
 
-// caller is who makes the request.
-func caller(ctx context.Context, id *token.Identity) otp.Caller {
-	return otp.Caller{
+// caller is who makes the request, whose answer is w.
+func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
+	id := p.identity
+	c := otp.Caller{
 		Subject:  otp.Subject{Issuer: id.Issuer, ID: id.Subject},
 		Session:  id.Session,
 		AuthTime: id.AuthTime,
 		IssuedAt: id.IssuedAt,
 		Leeway:   id.Leeway,
-		ClientIP: clientIP(ctx),
+		ClientIP: clientIP(r.Context()),
 	}
+	if !p.browser {
+		return c
+	}
+	c.Renewal = &otp.Renewal{Done: func(cookie string) { p.jar.SetSession(w.Header(), cookie) }}
+	if p.session != nil {
+		c.Renewal.From, c.Standing = p.session.Ref, &p.session.Standing
+	}
+	return c
+}
+
+// visitor is who makes the request, for the pages.
+func (p *passage) visitor(w http.ResponseWriter, r *http.Request) *browser.Visitor {
+	return &browser.Visitor{Identity: p.identity, Caller: p.caller(w, r), Session: p.session}
 }
 
 // clientIP is Caddy's idea of it, which honours trusted_proxies.

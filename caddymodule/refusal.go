@@ -3,12 +3,14 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-otp/caddy-otp/internal/audit"
+	"github.com/caddy-otp/caddy-otp/internal/browser"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
@@ -33,12 +35,47 @@ func unsafeEarly(r *http.Request) bool {
 	return jsonapi.IsEarly(r) && r.Method != http.MethodGet && r.Method != http.MethodHead
 }
 
+// refusalOf sets the header fields of the answer to a request of nobody who is
+// accepted, for the reason err, and returns the error that goes with them.
+func refusalOf(h http.Header, err error) *jsonapi.Error {
+	switch {
+	case errors.Is(err, browser.ErrCrossOrigin):
+		return &jsonapi.Error{Code: jsonapi.CrossOrigin, Detail: "A page of another origin sent this request."}
+	case errors.Is(err, otp.ErrUnavailable):
+		return jsonapi.Unavailable(h, jsonapi.StorageUnavailable)
+	case errors.Is(err, otp.ErrNoSession), errors.Is(err, browser.ErrInsecure):
+		err = token.ErrMissing
+	}
+	return token.Refuse(h, err)
+}
+
+// beginPage sets the header fields that every page of ours has.
+func beginPage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	jsonapi.SetRequestID(w, r)
+}
+
+// showsPage tells whether a request is answered by a page, not in JSON. Nothing is
+// below /.otp/ but what otp_server answers: who is sent there and finds a gate would
+// be sent there for ever.
+func showsPage(r *http.Request, p *passage, site *browser.Site) bool {
+	if !site.On() || strings.HasPrefix(r.URL.Path, browser.Prefix) || strings.HasPrefix(requestedPath(r), browser.Prefix) {
+		return false
+	}
+	token := !site.Subject && len(r.Header.Values("Authorization")) > 0 || p.stripped
+	return !token && browser.IsNavigation(r)
+}
+
 // tokenReason is the reason for a request whose token failed with err.
 func tokenReason(err error) stepup.Reason {
 	var invalid *token.InvalidError
 	switch {
-	case errors.Is(err, token.ErrMissing):
+	case errors.Is(err, token.ErrMissing), errors.Is(err, otp.ErrNoSession), errors.Is(err, browser.ErrInsecure):
 		return stepup.NoToken
+	case errors.Is(err, browser.ErrCrossOrigin):
+		return stepup.CrossOrigin
+	case errors.Is(err, otp.ErrUnavailable):
+		return stepup.StoreUnavailable
 	case errors.As(err, &invalid), errors.Is(err, token.ErrNoLinkedIdentity):
 		return stepup.InvalidToken
 	default:

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net/http"
 	"path"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-otp/caddy-otp/internal/browser"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/pace"
@@ -28,7 +30,12 @@ func init() { caddy.RegisterModule(new(Server)) }
 // All other requests go on to the next handler, without the identity headers
 // that a client may have made up.
 //
-// Who the user is comes from the bearer token and from nowhere else.
+// Where browsers sign in, or with `subject`, it also has the pages below `/.otp/`:
+// the way to the provider and back, the form for a one-time password, and the user's
+// own page with factors and recovery codes.
+//
+// Who the user is comes from the bearer token, from the session of a browser that
+// signed in, or with `subject` from an earlier handler; and from nowhere else.
 type Server struct {
 	Restriction
 
@@ -42,7 +49,13 @@ type Server struct {
 	// `zitadel.user.v2beta.UserService`. Default: they go on as others do.
 	Zitadel bool `json:"zitadel,omitempty"`
 
+	// Who an earlier handler says that the user is. Default: tokens say it, and
+	// browsers sign in.
+	Subject *Subject `json:"subject,omitempty"`
+
 	app     *App
+	by      admission
+	site    *browser.Site
 	pace    *pace.API
 	zitadel *zitadel.API // nil: not served
 }
@@ -57,9 +70,18 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 	if s.app, err = appOf(ctx, "otp_server"); err != nil {
 		return err
 	}
-	if err := s.Restriction.provision(s.app, newResolver(ctx.Logger())); err != nil {
+	resolve := newResolver(ctx.Logger())
+	if err := s.Restriction.provision(s.app, resolve); err != nil {
 		return err
 	}
+	s.by.Restriction = &s.Restriction
+	if s.by.subject, err = s.Subject.provision(s.app, resolve); err != nil {
+		return fmt.Errorf("otp_server: %w", err)
+	}
+	if err := s.checkSubject(); err != nil {
+		return err
+	}
+	s.site = s.app.site(s.by, s.visitor)
 	s.app.servers.Add(1)
 	s.pace = &pace.API{
 		OTP:           s.app.service,
@@ -89,14 +111,18 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP answers the routes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	p := s.app.enter(r)
+	p := s.app.enter(r, s.by)
+	if s.site.Serves(r.URL.Path) {
+		s.site.Serve(w, r, p.jar)
+		return nil
+	}
 	if api := s.serves(r); api != nil {
 		if !s.app.crossOrigin(w, r, jsonapi.IsEarly(r)) {
 			api.ServeHTTP(w, r)
 		}
 		return nil
 	}
-	p.leave(r)
+	p.leave(r, s.by)
 	return next.ServeHTTP(w, r)
 }
 
@@ -112,31 +138,51 @@ func (s *Server) serves(r *http.Request) http.Handler {
 	}
 }
 
-// authenticate checks the request's token.
-func (s *Server) authenticate(r *http.Request) (*token.Identity, otp.Caller, error) {
-	p := s.app.enter(r)
-	id, err := s.app.admit(r, p, &s.Restriction)
+// checkSubject refuses options that say something of tokens where there are none.
+func (s *Server) checkSubject() error {
+	if s.by.subject == nil {
+		return s.app.needIssuer("otp_server")
+	}
+	return withoutTokens("otp_server", map[string]bool{
+		"enforce_scopes": s.EnforceScopes, "issuers": len(s.Issuers) > 0, "audience": len(s.Audience) > 0,
+	})
+}
+
+// authenticate finds out who makes the request.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, error) {
+	p := s.app.enter(r, s.by)
+	id, err := s.app.admit(r, p, s.by)
 	if err != nil {
 		s.app.logRefusal(r, p, err)
 		return nil, otp.Caller{}, err
 	}
-	return id, caller(r.Context(), id), nil
+	return id, p.caller(w, r), nil
 }
 
 func (s *Server) authenticatePACE(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error) {
-	id, who, err := s.authenticate(r)
+	id, who, err := s.authenticate(w, r)
 	if err != nil {
-		return nil, who, token.Refuse(w.Header(), err)
+		return nil, who, refusalOf(w.Header(), err)
 	}
 	return id, who, nil
 }
 
 func (s *Server) authenticateZitadel(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, error) {
-	id, who, err := s.authenticate(r)
+	id, who, err := s.authenticate(w, r)
 	if err != nil {
-		token.Refuse(w.Header(), err)
+		refusalOf(w.Header(), err)
 	}
 	return id, who, err
+}
+
+// visitor is who asks for a page.
+func (s *Server) visitor(w http.ResponseWriter, r *http.Request) (*browser.Visitor, error) {
+	p := s.app.enter(r, s.by)
+	if _, err := s.app.admit(r, p, s.by); err != nil {
+		s.app.logRefusal(r, p, err)
+		return nil, err
+	}
+	return p.visitor(w, r), nil
 }
 
 // prefix is what `handle_path` and the like have taken off a request's path.
@@ -154,7 +200,7 @@ func prefix(r *http.Request) string {
 
 // refused logs a refused request.
 func (s *Server) refused(r *http.Request, reason stepup.Reason) {
-	s.app.auditRefusal(r, s.app.enter(r), reason)
+	s.app.auditRefusal(r, s.app.passage(r), reason)
 }
 
 // parseServer parses the directive. Syntax:
@@ -164,6 +210,7 @@ func (s *Server) refused(r *http.Request, reason stepup.Reason) {
 //		enforce_scopes
 //		issuers  <url...>
 //		audience <aud...>
+//		subject  <placeholder> [<realm>]
 //	}
 func parseServer(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	s := new(Server)
@@ -178,6 +225,7 @@ func (s *Server) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"enforce_scopes": func() error { return parseFlag(d, &s.EnforceScopes) },
 		"issuers":        func() error { return parseList(d, &s.Issuers) },
 		"audience":       func() error { return parseList(d, &s.Audience) },
+		"subject":        func() error { return parseSubject(d, &s.Subject) },
 	})
 }
 

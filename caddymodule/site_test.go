@@ -30,6 +30,8 @@ type setup struct {
 	global  string // options beside otp
 	site    string // directives before the proxy to the app
 	app     string // its address; default: the app of all tests
+
+	provider *exampleop.Provider // default: that of all tests
 }
 
 const audience = "orders-api"
@@ -42,6 +44,10 @@ func (s setup) caddyfile() string {
 	app := s.app
 	if app == "" {
 		app = echo().URL
+	}
+	op := s.provider
+	if op == nil {
+		op = provider()
 	}
 	return fmt.Sprintf(`{
 	admin $ADMIN
@@ -66,7 +72,7 @@ http://$SITE {
 	%s
 	reverse_proxy %s
 }
-`, s.global, provider().Issuer(), audience, s.issuer, s.storage, s.otp, s.site, app)
+`, s.global, op.Issuer(), audience, s.issuer, s.storage, s.otp, s.site, app)
 }
 
 // on is the same setup on another storage.
@@ -226,7 +232,11 @@ func extra(claims map[string]any) func(*exampleop.TokenRequest) {
 // administer asks the admin API about the user.
 func (u *user) administer(action string, more ...string) *answer {
 	u.Helper()
-	members := append([]string{`"issuer":"` + provider().Issuer() + `"`, `"subject":"` + u.name + `"`}, more...)
+	op := provider()
+	if u.n.provider != nil {
+		op = u.n.provider
+	}
+	members := append([]string{`"issuer":"` + op.Issuer() + `"`, `"subject":"` + u.name + `"`}, more...)
 	return send(u, "POST", u.n.admin+"/otp/subjects/"+action, "{"+strings.Join(members, ",")+"}", "Content-Type: application/json")
 }
 

@@ -11,17 +11,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-otp/caddy-otp/internal/browser"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
-	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
 func init() { caddy.RegisterModule(new(StepUp)) }
 
 // StepUp is the gate: it lets a request pass if it carries a valid access token
 // and the same session has proved a one-time password recently. Others are
-// answered with a challenge (RFC 9470), a 401 that names where to verify one.
+// answered with a challenge (RFC 9470), a 401 that names where to verify one; people
+// with browsers by a page that asks for it.
 //
 // Besides what `oidc_auth` tells the app, it sets `Remote-Amr` and
 // `Remote-Auth-Time`. It sets the placeholders `{http.step_up.reason}` (empty if
@@ -37,7 +38,8 @@ type StepUp struct {
 	MaxAge *caddy.Duration `json:"max_age,omitempty"`
 
 	// The types of one-time password that are accepted.
-	// Default: `account`, `login`, `totp` and `device-totp`.
+	// Default: `account`, `login`, `totp` and `device-totp`. There is also
+	// `recovery`, the recovery codes of people with browsers.
 	Types []string `json:"types,omitempty"`
 
 	// Scopes that the token needs as well. Default: none.
@@ -67,7 +69,13 @@ type StepUp struct {
 	// Default: false.
 	ReportOnly bool `json:"report_only,omitempty"`
 
+	// Who an earlier handler says that the user is. Default: tokens say it, and
+	// browsers sign in.
+	Subject *Subject `json:"subject,omitempty"`
+
 	app    *App
+	by     admission
+	site   *browser.Site
 	gate   *stepup.Gate
 	logger *zap.Logger
 }
@@ -92,6 +100,14 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 	if err := s.Restriction.provision(s.app, resolve); err != nil {
 		return err
 	}
+	s.by.Restriction = &s.Restriction
+	if s.by.subject, err = s.Subject.provision(s.app, resolve); err != nil {
+		return fmt.Errorf("step_up: %w", err)
+	}
+	if err := s.checkSubject(); err != nil {
+		return err
+	}
+	s.site = s.app.site(s.by, nil)
 	policy, err := s.policy(resolve)
 	if err != nil {
 		return fmt.Errorf("step_up: %w", err)
@@ -101,6 +117,9 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 	}
 	s.gate = &stepup.Gate{Policy: policy, OTP: s.app.service, Now: time.Now}
 	s.app.service.Retain(policy.MaxAge)
+	for _, client := range s.app.realm.Clients {
+		client.AddScopes(policy.Scopes)
+	}
 	s.app.gates.Add(1)
 	return nil
 }
@@ -118,7 +137,7 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 		return p, err
 	}
 	for _, name := range types {
-		t, err := otp.ParseType(name)
+		t, err := otp.ParseGateType(name)
 		if err != nil {
 			return p, fmt.Errorf("types: %w", err)
 		}
@@ -128,6 +147,9 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 	}
 	if len(p.Types) == 0 {
 		p.Types = otp.Types()
+	}
+	if slices.Equal(p.Types, []otp.Type{otp.Recovery}) {
+		return p, errors.New("types: name more than recovery: a recovery code is for who has lost all else")
 	}
 	if p.Scopes, err = r.texts("scopes", s.Scopes); err != nil {
 		return p, err
@@ -147,18 +169,34 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 	return p, nil
 }
 
+// checkSubject refuses options that say something of tokens where there are none.
+func (s *StepUp) checkSubject() error {
+	if s.by.subject == nil {
+		return s.app.needIssuer("step_up")
+	}
+	return withoutTokens("step_up", map[string]bool{
+		"issuers": len(s.Issuers) > 0, "audience": len(s.Audience) > 0, "scopes": len(s.Scopes) > 0,
+		"accept_amr": len(s.AcceptAMR) > 0, "accept_acr": len(s.AcceptACR) > 0, "strip_token": s.StripToken,
+	})
+}
+
 // ServeHTTP lets the request pass, or challenges it.
 func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	p := s.app.enter(r)
+	p := s.app.enter(r, s.by)
 	if !s.ReportOnly && s.app.crossOrigin(w, r, s.tooEarly(r, p)) {
 		return nil
 	}
-	d, tokenErr := s.decide(r, p)
+	d, tokenErr := s.decide(w, r, p)
+	if d.Passes() && !s.StripToken {
+		if tokenErr = s.app.forward(r, p); tokenErr != nil {
+			d = stepup.Decision{Reason: tokenReason(tokenErr)}
+		}
+	}
 	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
 	if !d.Passes() {
 		s.report(r, p, d)
 		if !s.ReportOnly {
-			return refuse(w, r, s.refusal(w, d, tokenErr), s.PassErrors)
+			return s.refuse(w, r, p, d, tokenErr)
 		}
 	}
 	if d.Passes() && !s.ReportOnly {
@@ -167,28 +205,49 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if s.StripToken && p.admitted {
 		p.strip(r)
 	}
-	p.leave(r)
+	p.leave(r, s.by)
 	return next.ServeHTTP(w, r)
 }
 
-// decide checks the token, and asks the gate.
-func (s *StepUp) decide(r *http.Request, p *passage) (stepup.Decision, error) {
+// refuse answers a request that does not pass: a person by a page, others in JSON.
+func (s *StepUp) refuse(w http.ResponseWriter, r *http.Request, p *passage, d stepup.Decision, tokenErr error) error {
+	if d.Reason == stepup.TooEarly || !showsPage(r, p, s.site) {
+		return refuse(w, r, s.refusal(w, d, tokenErr), s.PassErrors)
+	}
+	beginPage(w, r)
+	switch {
+	case tokenErr != nil:
+		s.site.Unauthenticated(w, r, p.jar, tokenErr, s.site.LostPath(r))
+	case d.Reason == stepup.MissingScope:
+		s.site.Forbidden(w, r, s.gate.Scopes)
+	case d.Reason == stepup.StoreUnavailable:
+		s.site.Failed(w, r, otp.ErrUnavailable)
+	default:
+		s.gate.Challenge(w.Header(), d)
+		s.site.Challenge(w, r, p.visitor(w, r), s.gate.Types)
+	}
+	return nil
+}
+
+// decide finds out who makes the request, and asks the gate.
+func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage) (stepup.Decision, error) {
 	if s.tooEarly(r, p) {
 		if s.ReportOnly {
-			_, _ = s.app.admit(r, p, &s.Restriction) // so that the app is told who it is
+			_, _ = s.app.admit(r, p, s.by) // so that the app is told who it is
 		}
 		return stepup.Decision{Reason: stepup.TooEarly}, nil
 	}
-	id, err := s.app.admit(r, p, &s.Restriction)
+	id, err := s.app.admit(r, p, s.by)
 	if err != nil {
 		s.app.logToken(r, err)
 		return stepup.Decision{Reason: tokenReason(err)}, err
 	}
 	d := s.gate.Decide(r.Context(), stepup.Request{
 		Identity: id,
-		Caller:   caller(r.Context(), id),
+		Caller:   p.caller(w, r),
 		Code:     p.code,
 		Proofs:   p.proofs,
+		Unwanted: p.browser && browser.IsUnwanted(r),
 	})
 	if d.TriedCode {
 		p.code = nil
@@ -211,7 +270,7 @@ func (s *StepUp) refusal(w http.ResponseWriter, d stepup.Decision, tokenErr erro
 		return jsonapi.ErrTooEarly
 	}
 	if tokenErr != nil {
-		return token.Refuse(w.Header(), tokenErr)
+		return refusalOf(w.Header(), tokenErr)
 	}
 	return s.gate.Challenge(w.Header(), d)
 }

@@ -69,6 +69,7 @@ func openPaths(matchers caddy.ModuleMap) []string {
 //		verify_url <url>
 //		pass_errors
 //		report_only
+//		subject    <placeholder> [<realm>]
 //	}
 func (s *StepUp) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
@@ -84,6 +85,7 @@ func (s *StepUp) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"verify_url":  func() error { return parseText(d, &s.VerifyURL) },
 		"pass_errors": func() error { return parseFlag(d, &s.PassErrors) },
 		"report_only": func() error { return parseFlag(d, &s.ReportOnly) },
+		"subject":     func() error { return parseSubject(d, &s.Subject) },
 	})
 }
 
@@ -95,7 +97,7 @@ func (s *StepUp) parseTypes(d *caddyfile.Dispenser) error {
 		if isPlaceholder(name) {
 			continue
 		}
-		if _, err := otp.ParseType(name); err != nil {
+		if _, err := otp.ParseGateType(name); err != nil {
 			return d.WrapErr(err)
 		}
 	}
