@@ -177,11 +177,11 @@ func (i *Issuer) parseClient(d *caddyfile.Dispenser) error {
 }
 
 // errForwardToken is returned where there is no sign-in that would give a token.
-var errForwardToken = errors.New("forward_token needs `client`: it is the access token of a browser's sign-in that is forwarded")
+var errForwardToken = errors.New("needs `client`: it is the access token of a browser's sign-in that is forwarded")
 
 // warnAudience tells an operator what an audience does not say of browsers.
 func (a *App) warnAudience(c *Restriction) {
-	if len(c.audience) > 0 && slices.ContainsFunc(a.realm.Clients, func(client *browser.Client) bool {
+	if len(c.audience) > 0 && len(a.realm.Clients) > 0 && slices.ContainsFunc(a.realm.Clients, func(client *browser.Client) bool {
 		return len(c.issuers) == 0 || slices.Contains(c.issuers, client.Issuer)
 	}) {
 		a.logger.Warn("audience holds for bearer tokens: a browser that signed in here is accepted whatever it says",

@@ -75,8 +75,11 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		return refuse(w, r, jsonapi.ErrTooEarly, false)
 	}
 	if err := o.admit(r, p); err != nil {
-		o.app.logRefusal(r, p, err)
-		if showsPage(r, p, o.site) {
+		page := showsPage(r, p, o.site)
+		if !page || !browser.SignsIn(r, err) {
+			o.app.logRefusal(r, p, err)
+		}
+		if page {
 			beginPage(w, r)
 			o.site.Unauthenticated(w, r, p.jar, err, o.site.LostPath(r))
 			return nil

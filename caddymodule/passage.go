@@ -255,6 +255,7 @@ func (c *Restriction) provision(a *App, r resolver) (err error) {
 				zap.String("audience", audience))
 		}
 	}
+	a.warnAudience(c)
 	return nil
 }
 

@@ -39,14 +39,21 @@ func unsafeEarly(r *http.Request) bool {
 // accepted, for the reason err, and returns the error that goes with them.
 func refusalOf(h http.Header, err error) *jsonapi.Error {
 	switch {
-	case errors.Is(err, browser.ErrCrossOrigin):
+	case errors.Is(err, stepup.ErrCrossOrigin):
 		return &jsonapi.Error{Code: jsonapi.CrossOrigin, Detail: "A page of another origin sent this request."}
 	case errors.Is(err, otp.ErrUnavailable):
 		return jsonapi.Unavailable(h, jsonapi.StorageUnavailable)
-	case errors.Is(err, otp.ErrNoSession), errors.Is(err, browser.ErrInsecure):
-		err = token.ErrMissing
 	}
-	return token.Refuse(h, err)
+	return token.Refuse(h, unauthenticated(err))
+}
+
+// unauthenticated turns an error that means a browser without a session into that
+// for a client without a token.
+func unauthenticated(err error) error {
+	if errors.Is(err, otp.ErrNoSession) || errors.Is(err, browser.ErrInsecure) {
+		return token.ErrMissing
+	}
+	return err
 }
 
 // beginPage sets the header fields that every page of ours has.
@@ -72,7 +79,7 @@ func tokenReason(err error) stepup.Reason {
 	switch {
 	case errors.Is(err, token.ErrMissing), errors.Is(err, otp.ErrNoSession), errors.Is(err, browser.ErrInsecure):
 		return stepup.NoToken
-	case errors.Is(err, browser.ErrCrossOrigin):
+	case errors.Is(err, stepup.ErrCrossOrigin):
 		return stepup.CrossOrigin
 	case errors.Is(err, otp.ErrUnavailable):
 		return stepup.StoreUnavailable

@@ -172,14 +172,16 @@ func (s *Server) authenticateZitadel(w http.ResponseWriter, r *http.Request) (*t
 	if err != nil {
 		refusalOf(w.Header(), err)
 	}
-	return id, who, err
+	return id, who, unauthenticated(err)
 }
 
 // visitor is who asks for a page.
 func (s *Server) visitor(w http.ResponseWriter, r *http.Request) (*browser.Visitor, error) {
 	p := s.app.enter(r, s.by)
 	if _, err := s.app.admit(r, p, s.by); err != nil {
-		s.app.logRefusal(r, p, err)
+		if s.by.subject != nil || !browser.SignsIn(r, err) {
+			s.app.logRefusal(r, p, err)
+		}
 		return nil, err
 	}
 	return p.visitor(w, r), nil

@@ -194,9 +194,16 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
 	if !d.Passes() {
-		s.report(r, p, d)
+		page := !s.ReportOnly && d.Reason != stepup.TooEarly && showsPage(r, p, s.site)
+		if !page || !browser.SignsIn(r, tokenErr) {
+			s.report(r, p, d)
+		}
+		if page {
+			s.page(w, r, p, d, tokenErr)
+			return nil
+		}
 		if !s.ReportOnly {
-			return s.refuse(w, r, p, d, tokenErr)
+			return refuse(w, r, s.refusal(w, d, tokenErr), s.PassErrors)
 		}
 	}
 	if d.Passes() && !s.ReportOnly {
@@ -209,11 +216,8 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return next.ServeHTTP(w, r)
 }
 
-// refuse answers a request that does not pass: a person by a page, others in JSON.
-func (s *StepUp) refuse(w http.ResponseWriter, r *http.Request, p *passage, d stepup.Decision, tokenErr error) error {
-	if d.Reason == stepup.TooEarly || !showsPage(r, p, s.site) {
-		return refuse(w, r, s.refusal(w, d, tokenErr), s.PassErrors)
-	}
+// page tells a person why a request does not pass, and what to do.
+func (s *StepUp) page(w http.ResponseWriter, r *http.Request, p *passage, d stepup.Decision, tokenErr error) {
 	beginPage(w, r)
 	switch {
 	case tokenErr != nil:
@@ -226,7 +230,6 @@ func (s *StepUp) refuse(w http.ResponseWriter, r *http.Request, p *passage, d st
 		s.gate.Challenge(w.Header(), d)
 		s.site.Challenge(w, r, p.visitor(w, r), s.gate.Types)
 	}
-	return nil
 }
 
 // decide finds out who makes the request, and asks the gate.

@@ -16,7 +16,7 @@ func (v *visit) account() {
 	}
 	account, err := v.OTP.Overview(v.r.Context(), visitor.Caller)
 	if err != nil {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	name := visitor.Identity.Name

@@ -37,7 +37,7 @@ func (v *visit) setUp(visitor *Visitor, status int, change func(*pages.FactorNew
 	uri := setup.Factor.KeyURI(v.issuerName(), visitor.Identity.AccountName(), setup.Secret)
 	qr, err := pages.QR(uri)
 	if err != nil {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	page := pages.FactorNew{
@@ -78,28 +78,36 @@ func (v *visit) mayNot(visitor *Visitor, err error) {
 	case enrolment != nil:
 		v.signInAgain(visitor, enrolment)
 	default:
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 	}
 }
 
-// signedInField marks the way back from a sign-in that was asked for so that a
-// first factor can be added: there is no second one.
-const signedInField = "signed_in"
+// afterSignIn marks the way back from a sign-in that was asked for so that a first
+// factor can be added: another one is asked for only when the user says so.
+const afterSignIn = "signed_in"
 
 // signInAgain sends a user to the provider for the recent sign-in that a first
-// factor takes.
+// factor takes. A provider that did not confirm one is asked to have the user enter
+// the password, whatever it knows.
 func (v *visit) signInAgain(visitor *Visitor, e *otp.EnrolmentError) {
 	client := v.client(visitor.Identity.Issuer)
-	if client == nil || v.Subject || v.form.Has(signedInField) {
+	again := url.Values{"rd": {v.returnTo(accountPath)}}
+	switch {
+	case v.Subject || client == nil:
 		v.fail(v.w, v.r, http.StatusForbidden, pages.SignInNotRecent, "")
-		return
+	case v.r.Method == http.MethodPost:
+		v.fail(v.w, v.r, http.StatusUnauthorized, pages.SignInNotRecent, newFactorPath+"?"+again.Encode())
+	case v.form.Get(afterSignIn) == "1":
+		again.Set(afterSignIn, "no")
+		v.fail(v.w, v.r, http.StatusForbidden, pages.SignInNotRecent, newFactorPath+"?"+again.Encode())
+	default:
+		maxAge := e.MaxAge
+		if v.form.Has(afterSignIn) {
+			maxAge = 0
+		}
+		again.Set(afterSignIn, "1")
+		v.begin(v.w, v.r, v.jar, client, newFactorPath+"?"+again.Encode(), maxAge)
 	}
-	back := newFactorPath + "?" + url.Values{"rd": {v.returnTo(accountPath)}, signedInField: {"1"}}.Encode()
-	if v.r.Method == http.MethodPost {
-		v.fail(v.w, v.r, http.StatusUnauthorized, pages.SignInNotRecent, withReturn(newFactorPath, v.returnTo(accountPath)))
-		return
-	}
-	v.begin(v.w, v.r, v.jar, client, ReturnTo(back), e.MaxAge)
 }
 
 // confirmNewFactor adds the authenticator.
@@ -125,7 +133,7 @@ func (v *visit) confirmNewFactor() {
 	}
 	status, problem, retryAt, known := v.problem(err)
 	if !known {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	if status == http.StatusUnauthorized { // the user is who they are; it is the form that is wrong

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-otp/caddy-otp/internal/service"
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
 )
 
 // Origin is scheme and host of a site, as its browsers know it.
@@ -70,7 +71,7 @@ func (m *Realm) CheckOrigin(r *http.Request) error {
 // app lacks.)
 func (m *Realm) checkPage(r *http.Request) error {
 	if r.Header.Get("Sec-Fetch-Mode") != "" && !IsNavigation(r) {
-		return ErrCrossOrigin
+		return stepup.ErrCrossOrigin
 	}
 	return m.CheckSameOrigin(r)
 }
@@ -81,7 +82,7 @@ func (m *Realm) CheckSameOrigin(r *http.Request) error {
 	protection := http.NewCrossOriginProtection()
 	if m.Origin != nil {
 		if err := protection.AddTrustedOrigin(m.Origin.String()); err != nil {
-			return ErrCrossOrigin
+			return stepup.ErrCrossOrigin
 		}
 	}
 	if r.Header.Get("Upgrade") != "" { // a GET, and yet no mere look
@@ -90,7 +91,7 @@ func (m *Realm) CheckSameOrigin(r *http.Request) error {
 		r = &changing
 	}
 	if protection.Check(r) != nil {
-		return ErrCrossOrigin
+		return stepup.ErrCrossOrigin
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/caddy-otp/caddy-otp/internal/cookie"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
+	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/pages"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 )
@@ -116,12 +118,12 @@ func (s *Site) Serve(w http.ResponseWriter, r *http.Request, jar *cookie.Jar) {
 	if !route.server {
 		if err := s.CheckOrigin(r); err != nil {
 			s.Logger.Warn("a browser came over plain http, and is refused: have it come over https, or set `pages origin` if a proxy in front does that")
-			v.Failed(w, r, err)
+			v.failed(err)
 			return
 		}
 		if err := s.checkPage(r); err != nil {
 			s.Refused(r, stepup.CrossOrigin)
-			v.Failed(w, r, err)
+			v.failed(err)
 			return
 		}
 	}
@@ -129,6 +131,15 @@ func (s *Site) Serve(w http.ResponseWriter, r *http.Request, jar *cookie.Jar) {
 		return
 	}
 	route.serve(v)
+}
+
+// failed shows the page for an error that has nothing to do with what the user
+// entered.
+func (v *visit) failed(err error) {
+	if errors.Is(err, otp.ErrUnavailable) {
+		v.Refused(v.r, stepup.StoreUnavailable)
+	}
+	v.Failed(v.w, v.r, err)
 }
 
 // readForm reads the fields of a form; those of a link are in the URL alone.

@@ -184,7 +184,7 @@ func (v *visit) callback() {
 		return
 	}
 	if err := v.startSession(client, done); err != nil {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	redirect(v.w, ReturnTo(flow.ReturnTo), http.StatusSeeOther)

@@ -19,7 +19,7 @@ func (v *visit) signOut() {
 	}
 	session, err := v.OTP.Session(v.r.Context(), ref)
 	if err != nil && !errors.Is(err, otp.ErrNoSession) {
-		v.Failed(v.w, v.r, err) // and the cookie stays: the user is not signed out
+		v.failed(err) // and the cookie stays: the user is not signed out
 		return
 	}
 	if err == nil {
@@ -28,7 +28,7 @@ func (v *visit) signOut() {
 			who.Subject = otp.Subject{Issuer: id.Issuer, ID: id.Subject}
 		}
 		if err := v.OTP.EndSession(v.r.Context(), who, ref); err != nil {
-			v.Failed(v.w, v.r, err)
+			v.failed(err)
 			return
 		}
 	}

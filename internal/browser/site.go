@@ -87,10 +87,6 @@ type Site struct {
 	Refused func(*http.Request, stepup.Reason)
 }
 
-// ErrCrossOrigin means that a page of another origin had a browser send the
-// request.
-var ErrCrossOrigin = errors.New("the request comes from another origin")
-
 // On tells whether the site has pages.
 func (s *Site) On() bool { return s.Subject || len(s.clients()) > 0 }
 
@@ -117,12 +113,11 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, status int, kind pag
 // has nothing to do with what the user entered.
 func (s *Site) Failed(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
-	case errors.Is(err, ErrCrossOrigin):
+	case errors.Is(err, stepup.ErrCrossOrigin):
 		s.fail(w, r, http.StatusForbidden, pages.CrossOrigin, "")
 	case errors.Is(err, ErrInsecure):
 		s.fail(w, r, http.StatusForbidden, pages.Insecure, "")
 	case errors.Is(err, otp.ErrUnavailable):
-		s.Refused(r, stepup.StoreUnavailable)
 		jsonapi.Unavailable(w.Header(), jsonapi.StorageUnavailable)
 		s.fail(w, r, http.StatusServiceUnavailable, pages.StorageUnavailable, s.retryURL(r))
 	case errors.Is(err, token.ErrUnavailable):
@@ -155,6 +150,7 @@ func (m *Realm) retryURL(r *http.Request) string {
 
 func redirect(w http.ResponseWriter, location string, status int) {
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Del("WWW-Authenticate") // of the answer that this one takes the place of
 	w.Header().Set("Location", location)
 	w.WriteHeader(status)
 }

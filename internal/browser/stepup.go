@@ -138,7 +138,7 @@ func (v *visit) showStepUp() {
 func (v *visit) askAgain(visitor *Visitor, c challenge, status int, change func(*pages.StepUp)) {
 	account, err := v.OTP.Overview(v.r.Context(), visitor.Caller)
 	if err != nil {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	page := v.stepUpPage(visitor, account, c)
@@ -168,7 +168,7 @@ func (v *visit) stepUp() {
 	}
 	status, problem, retryAt, known := v.problem(err)
 	if !known {
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 		return
 	}
 	v.askAgain(visitor, c, status, func(p *pages.StepUp) { p.Problem, p.RetryAt = problem, retryAt })
@@ -223,6 +223,6 @@ func (v *visit) send() {
 	case errors.Is(err, otp.ErrNotification), errors.Is(err, otp.ErrNoNotifier):
 		fail(http.StatusServiceUnavailable, pages.MailFailed, time.Time{})
 	default:
-		v.Failed(v.w, v.r, err)
+		v.failed(err)
 	}
 }

@@ -37,6 +37,12 @@ func (v *visit) visitor() (visitor *Visitor, ok bool) {
 	return nil, false
 }
 
+// SignsIn tells whether Unauthenticated sends a browser to sign in, which refuses
+// nothing yet.
+func SignsIn(r *http.Request, err error) bool {
+	return errors.Is(err, token.ErrMissing) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}
+
 // Unauthenticated answers a browser whose request is nobody's, or that of somebody
 // who is not accepted. Nobody is sent to the provider to begin with; who has a
 // session that will not do would only come back with another.
@@ -45,7 +51,7 @@ func (s *Site) Unauthenticated(w http.ResponseWriter, r *http.Request, jar *cook
 	switch {
 	case errors.Is(err, token.ErrMissing) && len(s.clients()) == 0:
 		jsonapi.Write(w, token.Refuse(w.Header(), err))
-	case errors.Is(err, token.ErrMissing) && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+	case SignsIn(r, err):
 		s.SignIn(w, r, jar, returnTo)
 	case errors.Is(err, token.ErrMissing):
 		token.Refuse(w.Header(), err)

@@ -23,6 +23,9 @@ import (
 const (
 	// useInterval is how often the use of a session is written, at most.
 	useInterval = time.Minute
+	// rememberedData is how large the data of a session may be that is remembered, in
+	// bytes.
+	rememberedData = 8 << 10
 	// renewalGrace is how long the old id of a session serves requests that were
 	// on their way when it got a new one.
 	renewalGrace = 10 * time.Second
@@ -190,7 +193,11 @@ func (s *Service) readSession(ctx context.Context, ref SessionRef, now store.Ins
 	if !exists || now >= s.sessionLimit(kept) {
 		return nil, ErrNoSession
 	}
-	session := &Session{Ref: ref, Handle: kept.Handle, version: kept.Version, renewed: kept.Renewed, expires: kept.Expires, ends: kept.Ends}
+	session := &Session{
+		Ref: ref, Handle: kept.Handle, version: kept.Version, renewed: kept.Renewed,
+		expires: min(kept.Expires, s.sessionLimit(kept)),
+		ends:    min(kept.Ends, kept.StartedAt.Add(s.config.Sessions.Absolute)),
+	}
 	if len(kept.Data) > 0 {
 		if session.Data, _, err = s.ring.Open(kept.Data, sessionContext(ref.key, kept.Handle)...); err != nil {
 			return nil, ErrNoSession // its key is gone
@@ -202,8 +209,11 @@ func (s *Service) readSession(ctx context.Context, ref SessionRef, now store.Ins
 	}
 	standing := newStanding(r, ref.Name())
 	standing.key, standing.read, standing.news = memoryKey{ref.key, ref.Name()}, now, news
-	standing.session = session
-	s.memory.put(standing.key, standing, news, now)
+	if len(session.Data) <= rememberedData {
+		shared := *session // not the caller's, which UpdateSession changes
+		standing.session = &shared
+		s.memory.put(standing.key, standing, news, now)
+	}
 	session.Standing = standing
 	return session, nil
 }

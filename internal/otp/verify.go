@@ -37,6 +37,10 @@ func (s *Service) Verify(ctx context.Context, who Caller, code string, types []T
 	if recovery {
 		g = s.guessRecovery(who.Subject, code)
 	}
+	if len(g.types) == 0 { // nothing that it could match, and so nothing to pay: not a lock
+		s.log(ctx, who, audit.Rejected, reasonWrong, "")
+		return Proof{}, &Rejection{Reason: reasonWrong}
+	}
 	m, _, err := s.prove(ctx, who, g, func(m match) store.Change {
 		return store.Change{Elevate: s.elevation(who, m, use)}
 	})

@@ -4,6 +4,7 @@
 package stepup
 
 import (
+	"errors"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
@@ -75,6 +76,10 @@ const (
 	StoreUnavailable    Reason = "store_unavailable"
 	TooEarly            Reason = "too_early" // it came as early data, which can be replayed
 )
+
+// ErrCrossOrigin means that a page of another origin had a browser send a request
+// that changes something.
+var ErrCrossOrigin = errors.New("the request comes from another origin")
 
 // Decision is a gate's answer.
 type Decision struct {

@@ -22,6 +22,7 @@ const (
 	idCode      = "EVENT-8isk2"
 	idEnrolment = "OTP-enrol"
 	idLocked    = "OTP-locked"
+	idOrigin    = "OTP-origin"
 	idStore     = "OTP-store"
 	idProvider  = "OTP-provider"
 	idInternal  = "OTP-internal"
@@ -65,6 +66,10 @@ func tokenError(r *http.Request, err error) *connect.Error {
 		return withID(connect.CodeUnauthenticated, idToken, "Errors.Token.Invalid")
 	case errors.Is(err, token.ErrNoLinkedIdentity):
 		return withID(connect.CodeUnauthenticated, idToken, "Missing linked identity")
+	case errors.Is(err, stepup.ErrCrossOrigin):
+		return withID(connect.CodePermissionDenied, idOrigin, "A page of another origin sent this request")
+	case errors.Is(err, otp.ErrUnavailable):
+		return withID(connect.CodeUnavailable, idStore, "The storage does not respond")
 	default:
 		return withID(connect.CodeUnavailable, idProvider, "The identity provider does not respond")
 	}
