@@ -101,36 +101,38 @@ func TestDirectiveOrder(t *testing.T) {
 	}
 }
 
+// Caddyfiles with one option, and nothing but what that needs.
+func ofApp(option string) string {
+	return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n" + option + "\n}\n}\n:80 {\notp_server\n}\n"
+}
+
+func ofIssuer(option string) string {
+	return "{\notp {\nissuer https://id.example.com {\naudience a\n" + option + "\n}\n}\n}\n:80 {\notp_server\n}\n"
+}
+
+func ofSite(directive string) string {
+	return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n}\n}\n:80 {\n" + directive + "\n}\n"
+}
+
 func TestCaddyfileErrors(t *testing.T) {
-	// What a block is put in.
-	app := func(option string) string {
-		return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n" + option + "\n}\n}\n:80 {\notp_server\n}\n"
-	}
-	issuer := func(option string) string {
-		return "{\notp {\nissuer https://id.example.com {\naudience a\n" + option + "\n}\n}\n}\n:80 {\notp_server\n}\n"
-	}
+	app, issuer, site := ofApp, ofIssuer, ofSite
 	redis := func(option string) string { return app("storage redis {\n" + option + "\n}") }
-	site := func(directive string) string {
-		return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n}\n}\n:80 {\n" + directive + "\n}\n"
-	}
 	gate := func(option string) string { return site("step_up {\n" + option + "\n}") }
 
 	const (
 		arguments   = "wrong number of values"
 		twice       = "is given twice"
 		empty       = "empty"
-		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, storage, totp"
-		inIssuer    = "of issuer; known are: algorithms, audience, clock_skew, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
-		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers, zitadel"
-		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, issuers, max_age, pass_errors, report_only, scopes, strip_token, types, verify_url"
+		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, pages, session, storage, totp"
+		inIssuer    = "of issuer; known are: algorithms, audience, client, clock_skew, forward_token, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
+		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers, subject, zitadel"
+		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, issuers, max_age, pass_errors, report_only, scopes, strip_token, subject, types, verify_url"
 		inOIDC      = "of oidc_auth; known are: audience, issuers, strip_token"
 		notDuration = "is not a duration"
 		notNumber   = "is not a whole number"
 	)
 	for _, test := range []struct{ name, caddyfile, want string }{
 		{"second otp block", "{\notp {\nissuer https://a.example {\naudience a\n}\n}\notp {\nissuer https://b.example {\naudience b\n}\n}\n}\n", "there is an otp block already"},
-		{"empty otp block", "{\notp {\n}\n}\n", "no issuer"},
-		{"otp without a block", "{\notp\n}\n", "no issuer"},
 		{"argument of otp", "{\notp x {\nissuer https://a.example {\naudience a\n}\n}\n}\n", arguments},
 		{"issuer without address", app("issuer {\naudience a\n}"), arguments},
 		{"two addresses of an issuer", app("issuer https://a.example https://b.example {\naudience a\n}"), arguments},
@@ -138,12 +140,6 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"issuer with an empty block", app("issuer https://a.example {\n}"), "has no audience"},
 
 		// Options that this version does not have.
-		{"session", app("session {\nidle 1h\n}"), `"session" ` + inApp},
-		{"pages", app("pages {\ntitle Example\n}"), `"pages" ` + inApp},
-		{"client", issuer("client id secret"), `"client" ` + inIssuer},
-		{"forward_token", issuer("forward_token"), `"forward_token" ` + inIssuer},
-		{"subject of a gate", gate("subject {http.auth.user.id}"), `"subject" ` + inGate},
-		{"subject of the routes", site("otp_server {\nsubject {http.auth.user.id}\n}"), `"subject" ` + inServer},
 		{"mode sentinel", redis("mode sentinel"), `mode "sentinel" is unknown: this version knows single`},
 		{"mode cluster", redis("mode cluster"), `mode "cluster" is unknown: this version knows single`},
 		{"master_name", redis("master_name mymaster"), `"master_name" of storage redis; known are: address, `},
@@ -163,6 +159,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"unknown in enrolment closed", app("enrolment closed {\nrecent_sign_in 5m\n}"), "enrolment closed has none"},
 		{"unknown in otp_server", site("otp_server {\nscopes a\n}"), `"scopes" ` + inServer},
 		{"unknown in oidc_auth", site("oidc_auth {\nmax_age 1m\n}"), `"max_age" ` + inOIDC},
+		{"subject of oidc_auth", site("oidc_auth {\nsubject {http.auth.user.id}\n}"), `"subject" ` + inOIDC},
 		{"unknown in step_up", gate("maxage 5m"), `"maxage" ` + inGate},
 		{"unknown storage", app("storage memcached"), `storage "memcached" is unknown; known are: bbolt, redis`},
 		{"unknown notifier", app("notifier sms"), `notifier "sms" is unknown; known are: smtp, webhook`},
@@ -259,18 +256,25 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"any origin", app("cors *"), `cors: "*" is not an origin`},
 		{"reveal maybe", app("limits {\nreveal maybe\n}"), "neither on nor off"},
 		{"unknown type", gate("types totp sms"), `unknown type "sms"`},
+		{"unknown type, and all that are known", gate("types sms"), "gates take recovery as well"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			adapted, err := adapt(test.caddyfile)
-			if err == nil {
-				t.Fatalf("no error, but\n%s", adapted)
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want %s", err, test.want)
-			}
-			if !strings.Contains(err.Error(), "Caddyfile:") {
-				t.Errorf("no line in %v", err)
-			}
+			wantUnadapted(t, test.caddyfile, test.want)
 		})
+	}
+}
+
+// wantUnadapted demands an error that names the line.
+func wantUnadapted(t *testing.T, caddyfile, want string) {
+	t.Helper()
+	adapted, err := adapt(caddyfile)
+	if err == nil {
+		t.Fatalf("no error, but\n%s", adapted)
+	}
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if !strings.Contains(err.Error(), "Caddyfile:") {
+		t.Errorf("no line in %v", err)
 	}
 }

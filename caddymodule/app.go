@@ -202,7 +202,7 @@ func (a *App) Cleanup() error {
 func appOf(ctx caddy.Context, directive string) (*App, error) {
 	v, err := ctx.AppIfConfigured("otp")
 	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, fmt.Errorf("%s needs an `otp` block in the global options: it names the issuer of the tokens", directive)
+		return nil, fmt.Errorf("%s needs an `otp` block in the global options: it has the issuer of the tokens, and all that the handlers share", directive)
 	}
 	if err != nil {
 		return nil, err

@@ -128,6 +128,9 @@ func (a *App) parseIssuer(d *caddyfile.Dispenser) error {
 	if err := i.validate(); err != nil {
 		return d.WrapErr(err)
 	}
+	if i.ForwardToken && i.Client == nil {
+		return d.Errf("issuer %s: forward_token: %v", i.URL, errForwardToken)
+	}
 	a.Issuers = append(a.Issuers, i)
 	return nil
 }

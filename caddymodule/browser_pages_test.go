@@ -8,10 +8,12 @@ import (
 // From the first sign-in to the first elevation, on the embedded storage and on
 // Redis.
 func TestEndToEndBrowser(t *testing.T) {
+	t.Parallel()
 	for name, storage := range storages {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := setup{site: webSite, storage: storage(t)}.web(t)
-			u := n.user(t)
+			u := n.visitor(t)
 			b := n.browser(t)
 
 			b.open("/").app(t) // an open route

@@ -1,15 +1,18 @@
 package caddymodule_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-otp/caddy-otp/internal/exampleop"
@@ -24,15 +27,47 @@ const webSite = `
 
 // web is a Caddy of the setup, whose provider knows it as a client, with the
 // issuer's options beside.
-func (s setup) web(t *testing.T) *node {
+func (s setup) web(t *testing.T, change ...func(*exampleop.Config)) *node {
 	t.Helper()
 	site := freePort(t)
-	s.provider = webProvider(t, "http://"+site)
-	s.issuer += "\nclient web {env.WEB_SECRET}"
-	t.Setenv("WEB_SECRET", webSecret)
-	n := newNodeAt(t, site, s.caddyfile())
+	return s.webAs(t, site, "http", "http://"+site, change...)
+}
+
+// webOver is web on the embedded storage, by http or https.
+func (s setup) webOver(t *testing.T, scheme string) *node {
+	t.Helper()
+	site := freePort(t)
+	return s.on(embedded).webAs(t, site, scheme, scheme+"://"+site)
+}
+
+// webAs is web at an address, which browsers know by an origin.
+func (s setup) webAs(t *testing.T, site, scheme, origin string, change ...func(*exampleop.Config)) *node {
+	t.Helper()
+	if s.storage == "" {
+		s.storage = embedded
+	}
+	s.provider = webProvider(t, origin, change...)
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, webSecret)
+	s.issuer += "\nclient web {file." + secret + "}"
+	caddyfile := s.caddyfile()
+	if scheme == "https" {
+		caddyfile = strings.Replace(caddyfile, "http://$SITE {", "https://$SITE {\n\ttls internal", 1)
+	}
+	n := newNodeAt(t, site, caddyfile)
+	n.site = scheme + "://" + site
 	n.provider = s.provider
-	return n.start()
+	n.start()
+	if scheme == "https" {
+		eventually(t, "there is a certificate", func() bool {
+			resp, err := trustingClient.Get(n.site + marker)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err == nil
+		})
+	}
+	return n
 }
 
 const webSecret = "the secret of the client web"
@@ -42,8 +77,13 @@ func webProvider(t *testing.T, site string, change ...func(*exampleop.Config)) *
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	c := providerConfig("http://" + server.Listener.Addr().String())
-	for i := range c.Users {
-		c.Users[i].Password = password
+	c.Users = nil
+	for i := range 150 {
+		name := fmt.Sprintf("visitor-%d", i+1)
+		c.Users = append(c.Users, exampleop.User{
+			Name: name, Password: password, Email: name + "@example.com", EmailVerified: true,
+			FullName: "Visitor " + name, Groups: []string{"staff", "admins"},
+		})
 	}
 	c.Clients = append(c.Clients, exampleop.Client{
 		ID: "web", Secret: webSecret, RedirectURIs: []string{site + "/.otp/callback"}, Audience: []string{audience},
@@ -60,6 +100,14 @@ func webProvider(t *testing.T, site string, change ...func(*exampleop.Config)) *
 	server.Start()
 	t.Cleanup(server.Close)
 	return p
+}
+
+var visitors atomic.Int32
+
+// visitor is a user of a provider with a browser, whom no other test has.
+func (n *node) visitor(t *testing.T) *user {
+	name := fmt.Sprintf("visitor-%d", visitors.Add(1))
+	return &user{t, n, name, ""}
 }
 
 // browser keeps cookies, by host and port, and sends what browsers send.
@@ -140,10 +188,13 @@ func (b *browser) send(method, path, body string, header ...string) *page {
 		name, value, _ := strings.Cut(line, ":")
 		r.Header.Set(name, strings.TrimSpace(value))
 	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+	}
 	for _, c := range b.cookies[u.Host] {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
-	resp, err := client.Do(r)
+	resp, err := trustingClient.Do(r)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -183,12 +234,43 @@ func (b *browser) follow(p *page) *page {
 	return nil
 }
 
+// trustingClient is client, for sites whose certificates nobody knows.
+var trustingClient = func() *http.Client {
+	c := *client
+	c.Transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	return &c
+}()
+
+// jar has the cookies of the site.
+func (b *browser) jar() map[string]*http.Cookie {
+	_, host, _ := strings.Cut(b.n.site, "://")
+	if b.cookies[host] == nil {
+		b.cookies[host] = make(map[string]*http.Cookie)
+	}
+	return b.cookies[host]
+}
+
+// put has the browser send a cookie to the site.
+func (b *browser) put(name, value string) { b.jar()[name] = &http.Cookie{Name: name, Value: value} }
+
 // session is the value of the session cookie.
 func (b *browser) session() string {
-	if c := b.cookies[strings.TrimPrefix(b.n.site, "http://")]["otp_session"]; c != nil {
-		return c.Value
+	for _, name := range []string{"otp_session", "__Host-otp_session"} {
+		if c := b.jar()[name]; c != nil {
+			return c.Value
+		}
 	}
 	return ""
+}
+
+// flows are the names of the cookies of sign-ins under way.
+func (b *browser) flows() (names []string) {
+	for name := range b.jar() {
+		if strings.Contains(name, "otp_flow_") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 var inputs = regexp.MustCompile(`<input[^>]*>`)
@@ -208,12 +290,38 @@ func (p *page) field(name string) string {
 // signIn opens a path, signs a user in at the provider, and comes back.
 func (b *browser) signIn(path, user string) *page {
 	b.Helper()
-	p := b.follow(b.open(path))
-	if p.field("id") == "" {
-		b.Fatalf("%s does not lead to a sign-in but to %s: %d\n%s", path, p.url, p.Status, p.Body)
+	return b.follow(b.open(b.authorized(b.open(path), user)))
+}
+
+// authorized goes where an answer redirects to, signs the user in if the provider
+// asks for that, and returns the address at which the provider sends the browser
+// back, which it does not open.
+func (b *browser) authorized(p *page, user string) (callback string) {
+	b.Helper()
+	for range 10 {
+		if p.field("id") != "" {
+			p = b.send("POST", p.url.String(), form("id", p.field("id"), "name", user, "password", password).Encode(),
+				append([]string{"Content-Type: application/x-www-form-urlencoded"}, navigating...)...)
+		}
+		next, err := p.url.Parse(p.Header.Get("Location"))
+		if err != nil || p.Header.Get("Location") == "" {
+			b.Fatalf("no sign-in but %s: %d, %v\n%s", p.url, p.Status, err, p.Body)
+		}
+		if next.Path == "/.otp/callback" {
+			return next.String()
+		}
+		p = b.open(next.String())
 	}
-	return b.follow(b.send("POST", p.url.String(), form("id", p.field("id"), "name", user, "password", password).Encode(),
-		append([]string{"Content-Type: application/x-www-form-urlencoded"}, navigating...)...))
+	b.Fatalf("redirected for ever, at last to %s", p.url)
+	return ""
+}
+
+// visit is a new browser in which a new user has signed in.
+func (n *node) visit(t *testing.T) (*browser, *user) {
+	t.Helper()
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	return b, u
 }
 
 var secretInPage = regexp.MustCompile(`otpauth://[^"]*secret=([A-Z2-7]+)`)

@@ -17,6 +17,8 @@ func FuzzCaddyfile(f *testing.F) {
 		"oidc_auth {\n audience a\n strip_token\n}",
 		"otp {\n issuer http://localhost {\n audience a\n }\n cors https://a http://b:1\n enrolment self {\n recent_sign_in off\n }\n notifier smtp {\n address a:25\n }\n}",
 		"otp {\n issuer http://localhost {\n audience a\n }\n enrolment closed\n}",
+		"otp {\n issuer http://localhost {\n audience a\n client id {env.S}\n forward_token\n }\n session {\n idle 1h\n absolute 12h\n }\n pages {\n origin https://a\n title T\n logo /x\n templates /y\n }\n}",
+		"otp_server {\n subject {http.auth.user.id} realm\n}", "step_up {\n types totp recovery\n subject {http.vars.user}\n}",
 		"otp", "otp {", "otp { }", "step_up x", "\"\" {\n}",
 	} {
 		f.Add(seed)

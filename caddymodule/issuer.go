@@ -183,7 +183,7 @@ func (c *Client) resolve(r resolver, option string) (resolved *token.ClientCrede
 	if resolved.ID, err = r.text(option, c.ID); err != nil {
 		return nil, err
 	}
-	resolved.Secret, err = r.secret(option+" client secret", c.Secret)
+	resolved.Secret, err = r.secret(option+" secret", c.Secret)
 	return resolved, err
 }
 

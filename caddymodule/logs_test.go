@@ -49,7 +49,7 @@ http://$SITE {
 		`"level":"warn".*there is a step_up but no otp_server`,
 		`"level":"warn".*X-One-Time.*request>headers>X-One-Time delete`,
 		`"level":"warn".*maxmemory-policy`,
-		`"level":"warn".*a secret stands in the configuration.*"option":"issuer https://id.invalid: introspect client secret"`,
+		`"level":"warn".*a secret stands in the configuration.*"option":"issuer https://id.invalid: introspect secret"`,
 		`"level":"warn".*a secret stands in the configuration.*"option":"storage redis password"`,
 		`"level":"warn".*a secret stands in the configuration.*"option":"key"`,
 		`"level":"warn".*a secret stands in the configuration.*"option":"credentials http secret"`,

@@ -71,14 +71,14 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	resolve := newResolver(ctx.Logger())
-	if err := s.Restriction.provision(s.app, resolve); err != nil {
-		return err
-	}
 	s.by.Restriction = &s.Restriction
-	if s.by.subject, err = s.Subject.provision(s.app, resolve); err != nil {
+	if s.by.subject, err = s.Subject.provision(resolve); err != nil {
 		return fmt.Errorf("otp_server: %w", err)
 	}
 	if err := s.checkSubject(); err != nil {
+		return err
+	}
+	if err := s.Restriction.provision(s.app, resolve); err != nil {
 		return err
 	}
 	s.site = s.app.site(s.by, s.visitor)

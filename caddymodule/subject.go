@@ -49,7 +49,7 @@ var subjectPlaceholder = regexp.MustCompile(`^\{(http\.auth\.user\.[^{}\s]+|http
 // check refuses a placeholder whose value a client can write.
 func (s *Subject) check() error {
 	if !subjectPlaceholder.MatchString(s.Placeholder) {
-		return fmt.Errorf("subject %s: name a placeholder that an earlier handler sets, {http.auth.user.*} or {http.vars.*}: what is in others, a client can write", s.Placeholder)
+		return fmt.Errorf("subject %q: name a placeholder that an earlier handler sets, {http.auth.user.*} or {http.vars.*}: what is in others, a client can write", s.Placeholder)
 	}
 	if strings.Contains(s.Realm, "://") || strings.ContainsFunc(s.Realm, unicode.IsSpace) {
 		return fmt.Errorf("subject realm %q: choose a plain name: these users are no OpenID provider's", s.Realm)
@@ -58,7 +58,7 @@ func (s *Subject) check() error {
 }
 
 // provision resolves the realm. A nil Subject is none.
-func (s *Subject) provision(a *App, r resolver) (*subject, error) {
+func (s *Subject) provision(r resolver) (*subject, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -72,9 +72,6 @@ func (s *Subject) provision(a *App, r resolver) (*subject, error) {
 	resolved := Subject{s.Placeholder, realm}
 	if err := resolved.check(); err != nil {
 		return nil, err
-	}
-	if slices.Contains(a.issuerURLs, realm) {
-		return nil, errors.New("subject realm " + realm + " is an issuer: choose a name of its own")
 	}
 	return &subject{key: strings.Trim(s.Placeholder, "{}"), realm: realm}, nil
 }
@@ -146,7 +143,7 @@ func (a *App) needIssuer(directive string) error {
 		return nil
 	}
 	return fmt.Errorf("%s: the otp block has no issuer: name the OpenID provider whose tokens are accepted, as in `issuer https://id.example.com { audience my-api }`; "+
-		"or, where an earlier handler such as basic_auth knows the users, give %s a `subject`", directive, directive)
+		"where an earlier handler such as basic_auth knows the users, give otp_server and step_up a `subject` instead", directive)
 }
 
 // withoutTokens refuses options that say something of tokens beside a subject.

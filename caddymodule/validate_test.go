@@ -107,8 +107,8 @@ func TestLoadRefusals(t *testing.T) {
 		{"alg none", issuers(issuer("https://id.example.com", "algorithms none"), "", "otp_server"), []string{"algorithms", "none", "RS256"}},
 		{"two issuers with introspect", issuers(issuer("https://a.example.com", "introspect a b")+issuer("https://b.example.com", "introspect a b"), "", "otp_server"), []string{"introspect", "turn it off for one"}},
 
-		{"unset variable as secret", issuers(issuer("https://id.example.com", "introspect id {env.OTP_TEST_UNSET}"), "", "otp_server"), []string{"introspect client secret", "no value"}},
-		{"empty variable as secret", issuers(issuer("https://id.example.com", "introspect id {env.OTP_TEST_EMPTY}"), "", "otp_server"), []string{"introspect client secret"}},
+		{"unset variable as secret", issuers(issuer("https://id.example.com", "introspect id {env.OTP_TEST_UNSET}"), "", "otp_server"), []string{"introspect secret", "no value"}},
+		{"empty variable as secret", issuers(issuer("https://id.example.com", "introspect id {env.OTP_TEST_EMPTY}"), "", "otp_server"), []string{"introspect secret"}},
 		{"unset variable as key", app("key {env.OTP_TEST_UNSET}"), []string{"key", "no value"}},
 		{"missing file as key", app("key {file." + dir + "/none}"), []string{"key", "no value"}},
 		{"unset variable as password", redis("password {env.OTP_TEST_UNSET}"), []string{"password", "no value"}},
@@ -129,22 +129,30 @@ func TestLoadRefusals(t *testing.T) {
 		{"issuers of the routes", issuers(one, "", "otp_server {\nissuers https://b.example.com\n}"), []string{"issuers", "https://b.example.com"}},
 		{"issuers of oidc_auth", issuers(one, "", "oidc_auth {\nissuers https://b.example.com\n}"), []string{"issuers", "https://b.example.com"}},
 		{"max_age under a second", gate("max_age 10ms"), []string{"max_age", "1s"}},
+		{"types recovery alone", gate("types recovery"), []string{"step_up: types", "more than recovery"}},
+		{"types recovery twice", gate("types recovery recovery"), []string{"step_up: types", "more than recovery"}},
 		{"unset variable as scope", gate("scopes {env.OTP_TEST_UNSET}"), []string{"scopes", "no value"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := validate(t, test.caddyfile)
-			if err == nil {
-				t.Fatal("no error")
-			}
-			for _, want := range test.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q is missing in: %v", want, err)
-				}
-			}
+			wantRefused(t, err, test.want...)
 			if strings.Contains(err.Error(), key) || strings.Contains(err.Error(), "not-base64") {
 				t.Errorf("a secret in: %v", err)
 			}
 		})
+	}
+}
+
+// wantRefused demands an error that says all this.
+func wantRefused(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range want {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
 	}
 }
 
@@ -153,11 +161,10 @@ func TestLoadRefusalsOfJSON(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	const sound = `{"issuer":[{"url":"https://id.example.com","audience":["a"]}],`
 	for _, test := range []struct{ name, app, want string }{
-		{"no issuer", `{}`, "no issuer"},
 		{"issuer without audience", `{"issuer":[{"url":"https://id.example.com"}]}`, "audience"},
 		{"issuer without address", `{"issuer":[{"audience":["a"]}]}`, "issuer"},
 		{"unknown option", `{"isuer":[]}`, "isuer"},
-		{"unknown option of an issuer", `{"issuer":[{"url":"https://id.example.com","audience":["a"],"client":{}}]}`, "client"},
+		{"unknown option of an issuer", `{"issuer":[{"url":"https://id.example.com","audience":["a"],"clients":[]}]}`, "clients"},
 		{"sentinel", sound + `"storage":{"module":"redis","mode":"sentinel","address":["a:1"]}}`, `mode "sentinel" is unknown`},
 		{"empty key", sound + `"key":[""]}`, "key"},
 		{"enrolment of another mode", sound + `"enrolment":{"mode":"open"}}`, "choose self or closed"},
@@ -266,7 +273,7 @@ func undialled(t *testing.T) (address string) {
 func TestValidateTouchesNothing(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
-	trap := undialled(t)
+	trap, pages := undialled(t), pagesFiles(t)
 	for name, storage := range map[string]string{
 		"default": "",
 		"bbolt":   "storage bbolt " + dir + "/some/where/otp.db",
@@ -277,16 +284,29 @@ func TestValidateTouchesNothing(t *testing.T) {
 		issuer http://%[1]s {
 			audience a
 			introspect a b
+			client a b
+			forward_token
 		}
 		%[2]s
 		credentials http http://%[1]s/check
+		pages {
+			origin http://%[1]s
+			logo %[3]s/logo.svg
+			templates %[3]s/good
+		}
 	}
 }
 http://127.0.0.1:1 {
 	otp_server
-	step_up
+	step_up /a* {
+		scopes admin
+	}
+	step_up /b* {
+		subject {http.auth.user.id}
+	}
+	oidc_auth
 }
-`, trap, storage)
+`, trap, storage, pages)
 		if err := validate(t, caddyfile); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

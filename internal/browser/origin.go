@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-otp/caddy-otp/internal/cors"
 	"github.com/caddy-otp/caddy-otp/internal/service"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 )
@@ -24,14 +25,18 @@ func (o Origin) Secure() bool { return o.Scheme == "https" }
 
 // ParseOrigin reads an origin: a scheme and a host, and nothing after them.
 func ParseOrigin(text string) (*Origin, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.TrimSuffix(text, "/") != u.Scheme+"://"+u.Host {
-		return nil, fmt.Errorf("%q is not an origin: give scheme and host, as in https://app.example.com", text)
+	canonical, err := cors.Canonical(strings.TrimSuffix(text, "/"))
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(canonical)
+	if err != nil {
+		return nil, err
 	}
 	if u.Scheme == "http" && !service.IsLoopback(u.Hostname()) {
 		return nil, fmt.Errorf("%q is plain http: browsers are served over https, or on loopback", text)
 	}
-	return &Origin{u.Scheme, strings.ToLower(u.Host)}, nil
+	return &Origin{u.Scheme, u.Host}, nil
 }
 
 // OriginOf returns the origin that a request was made to. What a proxy in front

@@ -45,9 +45,9 @@ func New(origins []string) (*Policy, error) {
 	}
 	p := new(Policy)
 	for _, o := range origins {
-		origin, err := canonical(o)
+		origin, err := Canonical(o)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("cors: %w", err)
 		}
 		p.origins = append(p.origins, origin)
 	}
@@ -58,14 +58,16 @@ func New(origins []string) (*Policy, error) {
 // beyond ASCII in their ASCII form.
 var originForm = regexp.MustCompile(`^(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
 
-func canonical(origin string) (string, error) {
+// Canonical returns an origin as browsers write it: in small letters, without a
+// default port.
+func Canonical(origin string) (string, error) {
 	parts := originForm.FindStringSubmatch(strings.ToLower(origin))
 	if parts == nil {
-		return "", fmt.Errorf("cors: %q is not an origin: write scheme, host and port alone, as in https://spa.example.com, each origin in full", origin)
+		return "", fmt.Errorf("%q is not an origin: write scheme, host and port alone, as in https://spa.example.com, each origin in full", origin)
 	}
 	scheme, host, port := parts[1], parts[2], parts[3]
 	if n, _ := strconv.Atoi(port); n > 65535 {
-		return "", fmt.Errorf("cors: %q has a port above 65535", origin)
+		return "", fmt.Errorf("%q has a port above 65535", origin)
 	}
 	if port == "" || scheme == "http" && port == "80" || scheme == "https" && port == "443" {
 		return scheme + "://" + host, nil

@@ -240,11 +240,11 @@ func FuzzOrigin(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		origin, err := canonical(text)
+		origin, err := Canonical(text)
 		if err != nil {
 			return
 		}
-		if again, err := canonical(origin); err != nil || again != origin {
+		if again, err := Canonical(origin); err != nil || again != origin {
 			t.Errorf("%q became %q, and that %q (%v)", text, origin, again, err)
 		}
 		if _, host, _ := strings.Cut(origin, "://"); strings.ContainsAny(host, "*,/?#@ \r\n") {

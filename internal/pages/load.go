@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The templates that an operator may replace: the frame, and the pages in it.
@@ -89,21 +90,37 @@ func New(o Options) (*Pages, error) {
 		}
 		p.logo = logo
 	}
-	sources, err := readTemplates(o.TemplateDir)
-	if err != nil {
+	load := builtIn
+	if o.TemplateDir != "" {
+		load = func() ([]set, error) { return loadSets(o.TemplateDir) }
+	}
+	var err error
+	if p.sets, err = load(); err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
+	}
+	return p, nil
+}
+
+// builtIn are the built-in templates, which every configuration shares.
+var builtIn = sync.OnceValues(func() ([]set, error) { return loadSets("") })
+
+// loadSets parses the templates, those of a folder before ours, and tries them.
+func loadSets(dir string) (sets []set, err error) {
+	sources, err := readTemplates(dir)
+	if err != nil {
+		return nil, err
 	}
 	for _, l := range languages {
 		s, err := parse(sources, l)
 		if err != nil {
-			return nil, fmt.Errorf("templates: %w", err)
+			return nil, err
 		}
 		if err := s.try(l); err != nil {
-			return nil, fmt.Errorf("templates: %w", err)
+			return nil, err
 		}
-		p.sets = append(p.sets, s)
+		sets = append(sets, s)
 	}
-	return p, nil
+	return sets, nil
 }
 
 func readTemplates(dir string) (map[string]string, error) {
