@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,11 +28,16 @@ type Setup struct {
 
 // setup is the content of Setup.Sealed.
 type setup struct {
-	ID     string          `json:"id"`
-	Secret string          `json:"secret"`
-	Since  store.Instant   `json:"since"`
-	Known  map[string]bool `json:"known,omitempty"` // the factors that counted then
+	ID     string        `json:"id"`
+	Secret string        `json:"secret"`
+	Since  store.Instant `json:"since"`
+	// Known has the beginnings of the ids of the factors that counted then: a
+	// cookie has no room for all of many.
+	Known []string `json:"known,omitempty"`
 }
+
+// knownLength is enough to tell the factors of one subject apart.
+const knownLength = 8
 
 // BeginAuthenticator returns the setup that the browser keeps, while it is good,
 // or else a new one. The error is an [*EnrolmentError], [ErrEnrolmentClosed],
@@ -41,13 +47,13 @@ func (s *Service) BeginAuthenticator(ctx context.Context, who Caller, sealed str
 	if err != nil {
 		return nil, err
 	}
-	if kept, err := s.openSetup(who.Subject, sealed); err == nil && r.Unchanged(kept.since()) {
+	if kept, err := s.openSetup(who.Subject, sealed); err == nil && r.Unchanged(kept.since(r)) {
 		return kept.setup(sealed), nil
 	}
-	begun := setup{ID: uuid.NewString(), Secret: newSecret(), Since: store.At(s.now()), Known: make(map[string]bool)}
+	begun := setup{ID: uuid.NewString(), Secret: newSecret(), Since: store.At(s.now())}
 	for id, f := range r.Factors {
 		if f.Confirmed {
-			begun.Known[id] = true
+			begun.Known = append(begun.Known, id[:min(len(id), knownLength)])
 		}
 	}
 	plain, err := json.Marshal(begun)
@@ -90,7 +96,7 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		return err
 	}
 	kept, err := s.openSetup(who.Subject, sealed)
-	if err != nil || !r.Unchanged(kept.since()) {
+	if err != nil || !r.Unchanged(kept.since(r)) {
 		return ErrNotFound
 	}
 	added := newFactor(TOTP)
@@ -109,7 +115,7 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		added.Secret = s.ring.Seal([]byte(kept.Secret), factorContext(who.Subject, kept.ID)...)
 		return store.Change{
 			Enrolment:   s.enrolmentRule(who, who.Subject, m.At),
-			Unchanged:   kept.since(),
+			Unchanged:   kept.since(r),
 			AddFactor:   &store.NewFactor{ID: kept.ID, Factor: added},
 			MostFactors: s.config.Devices,
 			Elevate:     s.elevation(who, m, ElevateSpent),
@@ -137,7 +143,17 @@ func (s *Service) openSetup(subject Subject, sealed string) (*setup, error) {
 	return kept, nil
 }
 
-func (k *setup) since() *store.Unchanged { return &store.Unchanged{Since: k.Since, Factors: k.Known} }
+// since is the condition that nothing has changed since the setup began: no factor
+// counts that did not count then, of those in r.
+func (k *setup) since(r *store.Record) *store.Unchanged {
+	u := &store.Unchanged{Since: k.Since, Factors: make(map[string]bool)}
+	for id := range r.Factors {
+		if slices.Contains(k.Known, id[:min(len(id), knownLength)]) {
+			u.Factors[id] = true
+		}
+	}
+	return u
+}
 
 func (k *setup) setup(sealed string) *Setup {
 	return &Setup{Factor: factor(k.ID, newFactor(TOTP)), Secret: k.Secret, Sealed: sealed}

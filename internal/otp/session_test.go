@@ -52,7 +52,9 @@ func (n *node) twin(change ...func(*Config)) *node {
 	for _, c := range change {
 		c(&config)
 	}
-	return startNode(n.t, config, n.storage.Storage, n.clock, plain{}, "key")
+	twin := startNode(n.t, config, n.storage.Storage, n.clock, plain{}, "key")
+	must(n.t, twin.Open(n.t.Context()))
+	return twin
 }
 
 // watch has the node hear of revocations until the test ends.
@@ -572,6 +574,18 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
+// TestOldIDIsNotUsed: what is in flight does not count as use.
+func TestOldIDIsNotUsed(t *testing.T) {
+	n := newBrowserNode(t)
+	b := n.signIn("user")
+	old := b.ref()
+	n.clock.advance(2 * time.Minute)
+	b.elevate()
+	n.wantRead(old, "[load]")
+	n.wantRead(b.ref(), "[load apply]")
+	n.wantRead(b.ref(), "[load]")
+}
+
 // TestRenewalKeepsEarlierProofs: they move along.
 func TestRenewalKeepsEarlierProofs(t *testing.T) {
 	n := newBrowserNode(t)
@@ -870,7 +884,19 @@ func TestRememberedSession(t *testing.T) {
 		n.wantNone(b.ref())
 	}
 
+	// At its end, though a use was written just before.
+	n = newBrowserNode(t, func(c *Config) { c.Sessions.Absolute = time.Hour })
+	n.watch()
+	b = n.signIn("user")
+	n.clock.advance(time.Hour - 2*time.Millisecond)
+	n.wantRead(b.ref(), "[load apply]")
+	n.clock.advance(time.Millisecond)
+	n.wantRead(b.ref(), "[]")
+	n.clock.advance(time.Millisecond)
+	n.wantNone(b.ref())
+
 	// The old id, at the end of its time.
+	b = n.signIn("user")
 	old := b.ref()
 	b.elevate()
 	n.clock.advance(renewalGrace - time.Millisecond)
@@ -997,6 +1023,12 @@ func TestSessionsAreShared(t *testing.T) {
 	n := newBrowserNode(t)
 	n.watch()
 	b := n.signIn("user")
+	mine, err := n.FreshSession(t.Context(), b.ref())
+	must(t, err)
+	mine.Data = []byte("changed by who asked for it")
+	if s := n.wantRead(b.ref(), "[]"); string(s.Data) != "what sign-in left of user" {
+		t.Fatalf("others get %q", s.Data)
+	}
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
