@@ -1,11 +1,14 @@
 // Command quickstart shows caddy-otp at work, with nothing to install: in one
-// process an OpenID provider, a small app, and Caddy in front of it with the
-// Caddyfile of this folder. It prints a walk of curl lines to try it with.
+// process an OpenID provider, a small web app, and Caddy in front of it with the
+// Caddyfile of this folder. It prints the address to open in a browser, and a walk
+// of curl lines to try the API with.
 //
 //	go run ./examples/quickstart
 //
 // With -check it walks by itself, on ports that are free, and fails if an
-// answer is not the one that the walk promises.
+// answer is not the one that the walk promises. With -browse it does so in a
+// Chromium, which has to be there (on Debian: the package chromium), without
+// showing it.
 package main
 
 import (
@@ -16,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +32,7 @@ type options struct {
 
 	data    string // folder of the state; empty is one that goes away
 	check   bool
+	browse  bool
 	code    string // a TOTP secret
 	verbose bool
 }
@@ -70,7 +75,13 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	if opts.check {
-		return demo.check(ctx, out)
+		err = demo.check(ctx, out)
+	}
+	if opts.browse {
+		err = errors.Join(err, demo.browse(ctx, out))
+	}
+	if opts.check || opts.browse {
+		return err
 	}
 	demo.print(out)
 	<-ctx.Done()
@@ -87,11 +98,12 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&opts.admin, "admin", 2020, "`port` of Caddy's admin API")
 	flags.StringVar(&opts.data, "data", "", "`folder` for the state, to be kept (default: one that goes away)")
 	flags.BoolVar(&opts.check, "check", false, "walk the walk, on free ports unless some are given, and report")
+	flags.BoolVar(&opts.browse, "browse", false, "walk through the pages in a Chromium that is not shown, on free ports unless some are given, and report")
 	flags.Func("code", "print the present TOTP of this `secret`, as an authenticator app does, and exit", func(secret string) error {
-		if secret == "" {
+		if strings.TrimSpace(secret) == "" {
 			return errors.New("no secret given: did the step before it fail?")
 		}
-		opts.code = secret
+		opts.code = strings.Join(strings.Fields(secret), "") // pages show it in groups
 		return nil
 	})
 	flags.BoolVar(&opts.verbose, "v", false, "show Caddy's and the provider's logs")
@@ -107,7 +119,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if !opts.check {
+	if !opts.check && !opts.browse {
 		return opts, nil
 	}
 	given := make(map[string]bool)

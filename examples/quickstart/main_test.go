@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +18,8 @@ import (
 
 	caddyfileconfig "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/pquerna/otp/totp"
+
+	"github.com/caddy-otp/caddy-otp/internal/redistest"
 )
 
 func TestCheck(t *testing.T) {
@@ -31,6 +34,60 @@ func TestCheck(t *testing.T) {
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// needChromium skips the test without one; where nothing may be skipped it fails.
+func needChromium(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("chromium"); err == nil {
+		return
+	}
+	if os.Getenv(redistest.RequireEnv) != "" {
+		t.Fatal("chromium is not in PATH; .ci/setup installs it")
+	}
+	t.Skip("chromium is not in PATH; .ci/setup installs it")
+}
+
+func TestBrowse(t *testing.T) {
+	needChromium(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-browse"}, &out); err != nil {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	if got := strings.Count(out.String(), "ok "); got != len(tour) {
+		t.Errorf("%d steps are ok, want %d:\n%s", got, len(tour), &out)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestBrowseFindsDifferences(t *testing.T) {
+	needChromium(t)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTeapot)
+		fmt.Fprintln(w, tour[0].shows)
+	}))
+	defer site.Close()
+	var out bytes.Buffer
+	err := (&demo{site: site.URL}).browse(t.Context(), &out)
+	if want := fmt.Sprintf("step 1 of %d differs", len(tour)); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if want := "FAILED 418 / (" + tour[0].title + "): want 200\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", &out, want)
+	}
+}
+
+func TestBrowseWithoutChromium(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	d := new(demo)
+	err := d.browse(t.Context(), new(bytes.Buffer))
+	if err == nil || !strings.Contains(err.Error(), "apt install chromium") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -55,6 +112,9 @@ func TestRunUntilStopped(t *testing.T) {
 	args := []string{"-site", "0", "-provider", "0", "-app", "0", "-admin", "0", "-data", data}
 	if err := run(ctx, args, out); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.HasPrefix(out.String(), "Running") || !strings.Contains(out.String(), "sign in as alice, password wonderland:\n\n  http://127.0.0.1:") {
+		t.Errorf("the first thing is not the address:\n%s", out)
 	}
 	if !strings.Contains(out.String(), "\nTOKEN=ey") || !strings.Contains(out.String(), "Stopping.") {
 		t.Errorf("printed:\n%s", out)
@@ -122,15 +182,19 @@ func TestShell(t *testing.T) {
 
 func TestCode(t *testing.T) {
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-code", secret}, &out); err != nil {
-		t.Fatal(err)
+	for _, typed := range []string{secret, " GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ\n"} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"-code", typed}, &out); err != nil {
+			t.Fatal(err)
+		}
+		if code := strings.TrimSpace(out.String()); !totp.Validate(code, secret) {
+			t.Errorf("%q is not the code of now", code)
+		}
 	}
-	if code := strings.TrimSpace(out.String()); !totp.Validate(code, secret) {
-		t.Errorf("%q is not the code of now", code)
-	}
-	if err := run(t.Context(), []string{"-code", "not base32!"}, &out); err == nil {
-		t.Error("a code of no secret")
+	for _, typed := range []string{"not base32!", "", " "} {
+		if err := run(t.Context(), []string{"-code", typed}, new(bytes.Buffer)); err == nil {
+			t.Errorf("a code of %q", typed)
+		}
 	}
 }
 

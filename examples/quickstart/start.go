@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,16 +28,34 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/exampleop"
 )
 
-// The user of the walk.
+// The user who signs in with a browser.
 const (
 	userName = "alice"
 	password = "wonderland"
-	pin      = "8299"
 )
 
+// The user of the token and of the walk: another one, since who has set up an
+// authenticator in the browser has to prove it before adding the walk's device.
 const (
-	clientID = "quickstart-app"
-	audience = "quickstart-api" // stands in the Caddyfile too
+	tokenUser = "bob"
+	pin       = "8299"
+)
+
+// What stands in the Caddyfile too.
+const (
+	audience    = "quickstart-api"
+	webClientID = "quickstart-web"
+)
+
+// clientID is the client of the token in the walk.
+const clientID = "quickstart-app"
+
+// The provider's clients for browsers, at this site and at the one of
+// examples/webapp, have a secret that is as good as the password above.
+const (
+	webClientSecret = "looking-glass"
+	webappID        = "webapp"
+	webappSite      = "http://localhost:8085"
 )
 
 //go:embed Caddyfile
@@ -54,7 +74,10 @@ type demo struct {
 // stopped even if there is an error.
 func start(ctx context.Context, opts options) (*demo, error) {
 	d := &demo{maxAge: 15 * time.Second}
-	if opts.check {
+	switch {
+	case opts.browse: // pages take a while to load
+		d.maxAge = 8 * time.Second
+	case opts.check:
 		d.maxAge = 4 * time.Second
 	}
 	dir, err := d.folder(opts.data)
@@ -83,7 +106,7 @@ func start(ctx context.Context, opts options) (*demo, error) {
 		listeners = append(listeners, l)
 	}
 
-	op, err := newProvider(d.provider, opts.verbose)
+	op, err := newProvider(d.provider, d.site, opts.verbose)
 	if err != nil {
 		return d, err
 	}
@@ -100,7 +123,7 @@ func start(ctx context.Context, opts options) (*demo, error) {
 	if err := d.setPIN(ctx); err != nil {
 		return d, err
 	}
-	d.token, err = op.Token(ctx, exampleop.TokenRequest{User: userName, Client: clientID})
+	d.token, err = op.Token(ctx, exampleop.TokenRequest{User: tokenUser, Client: clientID})
 	if err != nil {
 		return d, err
 	}
@@ -139,18 +162,30 @@ func (d *demo) serve(l net.Listener, h http.Handler) {
 	d.onStop(srv.Close)
 }
 
-func newProvider(issuer string, verbose bool) (*exampleop.Provider, error) {
+func newProvider(issuer, site string, verbose bool) (*exampleop.Provider, error) {
 	cfg := exampleop.Config{
 		Issuer: issuer,
-		Users: []exampleop.User{{
-			Name: userName, Password: password,
-			Email: "alice@example.com", EmailVerified: true, FullName: "Alice Liddell",
-			Groups: []string{"staff"},
-		}},
-		Clients: []exampleop.Client{{
-			ID: clientID, Audience: []string{audience},
-			RedirectURIs: []string{"http://127.0.0.1/callback"},
-		}},
+		Hint:   fmt.Sprintf("To try it, sign in as %s, password %s.", userName, password),
+		Users: []exampleop.User{
+			{
+				Name: userName, Password: password,
+				Email: "alice@example.com", EmailVerified: true, FullName: "Alice Liddell",
+				Groups: []string{"staff"},
+			},
+			{
+				Name: tokenUser, Password: rand.Text(), // comes with a token
+				Email: "bob@example.com", EmailVerified: true, FullName: "Bob Example",
+				Groups: []string{"staff"},
+			},
+		},
+		Clients: []exampleop.Client{
+			{
+				ID: clientID, Audience: []string{audience},
+				RedirectURIs: []string{"http://127.0.0.1/callback"},
+			},
+			browserClient(webClientID, site, strings.Replace(site, "127.0.0.1", "localhost", 1)),
+			browserClient(webappID, webappSite),
+		},
 		// The printed token has to last as long as somebody plays with it.
 		AccessTokenLifetime: 12 * time.Hour,
 	}
@@ -160,16 +195,29 @@ func newProvider(issuer string, verbose bool) (*exampleop.Provider, error) {
 	return exampleop.New(cfg)
 }
 
+// browserClient is the client of a site that browsers know by those origins.
+func browserClient(id string, origins ...string) exampleop.Client {
+	c := exampleop.Client{
+		ID: id, Secret: webClientSecret, Audience: []string{audience},
+		BackChannelLogoutURI: origins[0] + "/.otp/backchannel-logout",
+	}
+	for _, origin := range origins {
+		c.RedirectURIs = append(c.RedirectURIs, origin+"/.otp/callback")
+	}
+	return c
+}
+
 // startCaddy runs Caddy with the Caddyfile, as `caddy run` would.
 func (d *demo) startCaddy(listeners []net.Listener, dir string, verbose bool) error {
 	port := func(i int) string { return fmt.Sprint(listeners[i].Addr().(*net.TCPAddr).Port) }
 	for name, value := range map[string]string{
-		"QUICKSTART_PROVIDER": port(0),
-		"QUICKSTART_APP":      port(1),
-		"QUICKSTART_SITE":     port(2),
-		"QUICKSTART_ADMIN":    port(3),
-		"QUICKSTART_MAX_AGE":  d.maxAge.String(),
-		"QUICKSTART_DB":       filepath.Join(dir, "otp.db"),
+		"QUICKSTART_PROVIDER":      port(0),
+		"QUICKSTART_APP":           port(1),
+		"QUICKSTART_SITE":          port(2),
+		"QUICKSTART_ADMIN":         port(3),
+		"QUICKSTART_MAX_AGE":       d.maxAge.String(),
+		"QUICKSTART_DB":            filepath.Join(dir, "otp.db"),
+		"QUICKSTART_CLIENT_SECRET": webClientSecret,
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			return err
@@ -197,7 +245,7 @@ func (d *demo) startCaddy(listeners []net.Listener, dir string, verbose bool) er
 
 // setPIN gives the user a PIN, over the admin API as an operator does.
 func (d *demo) setPIN(ctx context.Context) error {
-	body := caddyconfig.JSON(map[string]string{"issuer": d.provider, "subject": userName, "pin": pin}, nil)
+	body := caddyconfig.JSON(map[string]string{"issuer": d.provider, "subject": tokenUser, "pin": pin}, nil)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.admin+"/otp/subjects/set-pin", bytes.NewReader(body))
 	if err != nil {
 		return err

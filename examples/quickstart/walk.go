@@ -82,21 +82,32 @@ var walk = []step{{
 	status: 200, shows: "Remote-Amr: otp,device-totp",
 }}
 
-// print tells what is running, and the walk in curl lines.
+// print tells where to go with a browser and what is running, and the walk in curl
+// lines.
 func (d *demo) print(out io.Writer) {
-	fmt.Fprintf(out, `Running, all on this machine:
+	fmt.Fprintf(out, `Running, all on this machine. Open it in a browser, and sign in as %[1]s, password %[2]s:
 
-  %s  the site: Caddy with caddy-otp, and its Caddyfile in examples/quickstart.
-                         / is open, /account asks for a token, /admin for a one-time password too
-  %s  the OpenID provider. The token below is its user %s's, good for 12 hours
-  %s  the app behind Caddy
-  %s  Caddy's admin API, where the PIN %s was set for %s
+  %[3]s
 
-Walk through it in another terminal, in the same folder: paste these lines one by
-one, briskly, for the gate's max_age is %s here. Ctrl-C in this terminal ends it all.
+The administration asks for a code of an authenticator app. Without one at hand, take
+its codes from here; each is good once, and the next one comes within 30 seconds:
 
-TOKEN=%s
-`, d.site, d.provider, userName, d.app, d.admin, pin, userName, d.maxAge, d.token)
+  go run ./examples/quickstart -code '<the key on the page>'
+
+What runs:
+
+  %[3]s  the site: Caddy with caddy-otp, and its Caddyfile in examples/quickstart.
+                         / is open, /account asks for a sign-in, /admin for a one-time password too
+  %[4]s  the OpenID provider. The token below is its user %[10]s's, good for 12 hours
+  %[5]s  the app behind Caddy
+  %[6]s  Caddy's admin API, where the PIN %[7]s was set for %[10]s
+
+The same with a token, as apps do it. Walk through it in another terminal, in the same
+folder: paste these lines one by one, briskly, for the gate's max_age is %[8]s here.
+Ctrl-C in this terminal ends it all.
+
+TOKEN=%[9]s
+`, userName, password, d.site, d.provider, d.app, d.admin, pin, d.maxAge, d.token, tokenUser)
 	for i, s := range walk {
 		fmt.Fprintf(out, "\n# %d. %s: %d\n", i+1, s.title, s.status)
 		for _, line := range s.shell(d.site, d.pause()) {

@@ -115,6 +115,9 @@ const (
 // it is due; empty if the app gets none. The error is [otp.ErrNoSession] if the
 // provider gives no further one, [token.ErrUnavailable] or [otp.ErrUnavailable].
 func (m *Realm) AccessToken(ctx context.Context, s *otp.Session) (string, error) {
+	if len(s.Data) == 0 { // nobody signed in: somebody else authenticates the user
+		return "", nil
+	}
 	d, client, err := m.signedIn(s)
 	if err != nil || d.Tokens == nil || !client.Forward {
 		return "", err
@@ -150,11 +153,11 @@ func (m *Realm) renewAccess(ctx context.Context, ref otp.SessionRef) (string, er
 		switch t := d.Tokens; {
 		case t == nil:
 			return "", otp.ErrNoSession
-		case !t.due(now, renewBefore), s.InFlight() && !t.due(now, 0):
+		case !t.due(now, renewBefore):
 			return t.Access, nil
 		case t.Refresh == "" && !t.due(now, 0):
 			return t.Access, nil
-		case t.Refresh == "" || s.InFlight():
+		case t.Refresh == "":
 			return "", otp.ErrNoSession
 		case now.Sub(time.Unix(t.Renewing, 0)) >= renewTime:
 			access, err := m.renewClaimed(ctx, s, d, client)

@@ -47,6 +47,9 @@ func SignsIn(r *http.Request, err error) bool {
 // who is not accepted. Nobody is sent to the provider to begin with; who has a
 // session that will not do would only come back with another.
 func (s *Site) Unauthenticated(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, err error, returnTo string) {
+	if errors.Is(err, otp.ErrNoSession) { // it ended with this very request
+		err = token.ErrMissing
+	}
 	var refused *token.InvalidError
 	switch {
 	case errors.Is(err, token.ErrMissing) && len(s.clients()) == 0:
