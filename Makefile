@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 10s
 
-.PHONY: test lint build check fuzz generate
+.PHONY: test lint build check fuzz generate screenshots
 
 test: ## everything, on a real redis-server and a running Caddy
 	.ci/setup
@@ -17,8 +17,12 @@ lint: ## gofmt, go vet, staticcheck
 build: ## ./caddy: Caddy with its standard modules and this plugin
 	go build -o caddy ./xcaddy
 
-check: ## the walk through the quickstart, each step compared
-	go run ./examples/quickstart -check
+check: ## the walks through the quickstart, each step compared
+	go run ./examples/quickstart -check -browse
+
+screenshots: ## the pictures of the pages in docs/screenshots
+	.ci/setup
+	CADDY_OTP_REQUIRE=all go test -count=1 -run 'TestEndToEndChromium/screenshots' ./caddymodule -screenshots
 
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
