@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestBrowserSignInStarts(t *testing.T) {
 		if state, nonce := q.Get("state"), q.Get("nonce"); len(state) < 22 || len(nonce) < 22 || state == nonce || len(q.Get("code_challenge")) != 43 {
 			t.Errorf("%s: %v", path, q)
 		}
-		if scopes := strings.Fields(q.Get("scope")); !strings.Contains(q.Get("scope"), "openid") || !contains(scopes, "admin") {
+		if scopes := strings.Fields(q.Get("scope")); !strings.Contains(q.Get("scope"), "openid") || !slices.Contains(scopes, "admin") {
 			t.Errorf("%s: scopes %v", path, scopes)
 		}
 		if p.Header.Get("Cache-Control") != "no-store" || p.Header.Get("Request-Id") == "" {
@@ -70,15 +71,6 @@ func TestBrowserSignInStarts(t *testing.T) {
 			}
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // Only a person who looks at a tab is sent to sign in.
@@ -500,15 +492,14 @@ func TestBrowserProviders(t *testing.T) {
 
 	b, u := n.browser(t), n.visitor(t)
 	b.open("/account?page=2").wantRedirect(t, 302, "/.otp/sign-in?rd=%2Faccount%3Fpage%3D2")
-	p := b.open("/.otp/sign-in?rd=%2Faccount%3Fpage%3D2").wantPage(t, 200, "/.otp/sign-in?issuer="+url.QueryEscape(second.Issuer()))
+	b.open("/.otp/sign-in?rd=%2Faccount%3Fpage%3D2").wantPage(t, 200, "/.otp/sign-in?issuer="+url.QueryEscape(second.Issuer()))
 	choose := func(b *browser, issuer string) *page {
 		return b.open("/.otp/sign-in?" + url.Values{"issuer": {issuer}, "rd": {"/account?page=2"}}.Encode())
 	}
 	if len(b.jar()) > 0 {
 		t.Errorf("cookies before the choice: %v", b.jar())
 	}
-	_ = p
-	p = choose(b, second.Issuer())
+	p := choose(b, second.Issuer())
 	p.wantSignIn(t, second.Issuer())
 	b.open(b.authorized(p, u.name)).wantRedirect(t, 303, "/account?page=2")
 	if seen := b.open("/account").app(t); seen.Header.Get("Remote-Issuer") != second.Issuer() || seen.Header.Get("Remote-User") != u.name {
@@ -576,7 +567,7 @@ func TestBrowserRestart(t *testing.T) {
 			n.start()
 			check()
 			other.open(callback).wantRedirect(t, 303, "/account?page=2")
-			callback = other.authorized(other.open("/account?page=3"), u.name)
+			callback = other.authorized(other.open("/.otp/sign-in?rd=%2Faccount%3Fpage%3D3"), u.name)
 			n.reload(n.caddyfile)
 			check()
 			other.open(callback).wantRedirect(t, 303, "/account?page=3")

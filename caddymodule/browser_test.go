@@ -46,7 +46,9 @@ func (s setup) webAs(t *testing.T, site, scheme, origin string, change ...func(*
 	if s.storage == "" {
 		s.storage = embedded
 	}
-	s.provider = webProvider(t, origin, change...)
+	if s.provider == nil {
+		s.provider = webProvider(t, origin, change...)
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
 	write(t, secret, webSecret)
 	s.issuer += "\nclient web {file." + secret + "}"
@@ -75,6 +77,12 @@ const webSecret = "the secret of the client web"
 // webProvider is an OpenID provider for one test, whose client is a site.
 func webProvider(t *testing.T, site string, change ...func(*exampleop.Config)) *exampleop.Provider {
 	t.Helper()
+	return wrappedProvider(t, site, nil, change...)
+}
+
+// wrappedProvider is webProvider, whose requests and answers wrap may change.
+func wrappedProvider(t *testing.T, site string, wrap func(http.Handler) http.Handler, change ...func(*exampleop.Config)) *exampleop.Provider {
+	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	c := providerConfig("http://" + server.Listener.Addr().String())
 	c.Users = nil
@@ -97,6 +105,9 @@ func webProvider(t *testing.T, site string, change ...func(*exampleop.Config)) *
 		t.Fatal(err)
 	}
 	server.Config.Handler = p.Handler()
+	if wrap != nil {
+		server.Config.Handler = wrap(p.Handler())
+	}
 	server.Start()
 	t.Cleanup(server.Close)
 	return p
@@ -219,7 +230,7 @@ func (b *browser) send(method, path, body string, header ...string) *page {
 // follow goes where an answer redirects to, until one does not.
 func (b *browser) follow(p *page) *page {
 	b.Helper()
-	for range 10 {
+	for range 20 {
 		location := p.Header.Get("Location")
 		if location == "" {
 			return p

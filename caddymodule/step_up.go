@@ -187,9 +187,9 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return nil
 	}
 	d, tokenErr := s.decide(w, r, p)
-	if d.Passes() && !s.StripToken {
-		if tokenErr = s.app.forward(r, p); tokenErr != nil {
-			d = stepup.Decision{Reason: tokenReason(tokenErr)}
+	if (d.Passes() || s.ReportOnly) && !s.StripToken {
+		if err := s.app.forward(r, p); err != nil && d.Passes() {
+			d, tokenErr = stepup.Decision{Reason: tokenReason(err)}, err
 		}
 	}
 	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())

@@ -150,7 +150,11 @@ func (v *visit) readForm() (ok bool) {
 	}
 	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
-		v.fail(v.w, v.r, http.StatusRequestEntityTooLarge, pages.TooLarge, "")
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			v.fail(v.w, v.r, http.StatusRequestEntityTooLarge, pages.TooLarge, "")
+		} else {
+			v.fail(v.w, v.r, http.StatusBadRequest, pages.Malformed, "")
+		}
 		return false
 	}
 	v.form = v.r.PostForm

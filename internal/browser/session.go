@@ -26,20 +26,21 @@ type signedIn struct {
 type tokens struct {
 	Access  string `json:"access"`
 	Refresh string `json:"refresh,omitempty"`
-	Expires int64  `json:"expires"` // Unix seconds; 0: not known
+	Since   int64  `json:"since,omitempty"`
+	Expires int64  `json:"expires"` // Unix seconds, as Since; 0: not known
 	// Renewing is when somebody began to ask for new ones, in Unix seconds: a
 	// refresh token may be used once.
 	Renewing int64 `json:"renewing,omitempty"`
 }
 
-func newSignedIn(c *Client, s *signin.SignedIn) (*signedIn, error) {
+func newSignedIn(c *Client, s *signin.SignedIn, now time.Time) (*signedIn, error) {
 	claims, err := json.Marshal(s.Claims)
 	if err != nil {
 		return nil, err
 	}
 	d := &signedIn{Issuer: c.Issuer, Client: c.ID, Claims: claims, Scopes: s.Scopes, IDToken: s.IDToken}
 	if c.Forward {
-		d.Tokens = &tokens{Access: s.Access, Refresh: s.Refresh, Expires: unix(s.AccessExpiry)}
+		d.Tokens = &tokens{Access: s.Access, Refresh: s.Refresh, Since: now.Unix(), Expires: unix(s.AccessExpiry)}
 	}
 	if d.size() > maxSignedIn {
 		d.IDToken = "" // sign-out can do without
@@ -122,7 +123,7 @@ func (m *Realm) AccessToken(ctx context.Context, s *otp.Session) (string, error)
 	if err != nil || d.Tokens == nil || !client.Forward {
 		return "", err
 	}
-	if !d.Tokens.due(m.Now(), renewBefore) {
+	if !d.Tokens.due(m.Now(), d.Tokens.renewBefore()) {
 		return d.Tokens.Access, nil
 	}
 	// It goes on when the browser does not wait: a new refresh token that nobody
@@ -130,6 +131,11 @@ func (m *Realm) AccessToken(ctx context.Context, s *otp.Session) (string, error)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
 	defer cancel()
 	return m.renewAccess(ctx, s.Ref)
+}
+
+// renewBefore is shorter for tokens that do not last that long.
+func (t *tokens) renewBefore() time.Duration {
+	return min(renewBefore, time.Duration(t.Expires-t.Since)*time.Second/2)
 }
 
 func (t *tokens) due(now time.Time, before time.Duration) bool {
@@ -153,7 +159,7 @@ func (m *Realm) renewAccess(ctx context.Context, ref otp.SessionRef) (string, er
 		switch t := d.Tokens; {
 		case t == nil:
 			return "", otp.ErrNoSession
-		case !t.due(now, renewBefore):
+		case !t.due(now, t.renewBefore()):
 			return t.Access, nil
 		case t.Refresh == "" && !t.due(now, 0):
 			return t.Access, nil
@@ -205,7 +211,7 @@ func (m *Realm) renewClaimed(ctx context.Context, s *otp.Session, d *signedIn, c
 	if refresh == "" {
 		refresh = d.Tokens.Refresh
 	}
-	d.Tokens = &tokens{Access: access, Refresh: refresh, Expires: unix(expires)}
+	d.Tokens = &tokens{Access: access, Refresh: refresh, Since: m.Now().Unix(), Expires: unix(expires)}
 	if len(scopes) > 0 {
 		d.Scopes = scopes
 	}

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -123,15 +124,17 @@ func (s *Site) makeRoom(w http.ResponseWriter, jar *cookie.Jar, origin string) {
 }
 
 func (s *Site) sealFlow(state string, f signin.Flow) (string, error) {
-	plain, err := json.Marshal(f)
-	if err != nil {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false) // a path full of & would be too long for a cookie
+	if err := encoder.Encode(f); err != nil {
 		return "", err
 	}
 	ring, err := s.Ring.Sub("flow " + state) // whoever asks has one sealed
 	if err != nil {
 		return "", err
 	}
-	return base64.RawURLEncoding.EncodeToString(ring.Seal(plain, flowContext(state, f.Origin)...)), nil
+	return base64.RawURLEncoding.EncodeToString(ring.Seal(plain.Bytes(), flowContext(state, f.Origin)...)), nil
 }
 
 var errNoFlow = errors.New("no such sign-in is under way")
@@ -150,7 +153,7 @@ func (s *Site) openFlow(state, origin, sealed string) (f signin.Flow, err error)
 	if err != nil || json.Unmarshal(plain, &f) != nil {
 		return f, errNoFlow
 	}
-	age := s.Now().Sub(time.Unix(f.Started, 0))
+	age := s.Now().Sub(time.UnixMilli(f.Started))
 	if f.Origin != origin || age < -time.Minute || age > cookie.FlowAge {
 		return f, errNoFlow
 	}
@@ -162,8 +165,7 @@ func flowContext(state, origin string) []string { return []string{"flow", state,
 
 // callback ends a sign-in.
 func (v *visit) callback() {
-	// Neither the code nor what else the provider says belongs into anybody's log
-	// by way of the Referer; the page has no links out either.
+	v.HideFromLog(v.r) // the code is in its address
 	state, origin := v.form.Get("state"), v.OriginOf(v.r).String()
 	flow, err := v.openFlow(state, origin, v.jar.Flow(state))
 	if err != nil {
@@ -222,7 +224,7 @@ func (v *visit) signInFailed(err error, again string) {
 // startSession begins the session of a user who has signed in, and ends the one
 // that the browser had: nobody finds an earlier id good for a later user.
 func (v *visit) startSession(c *Client, done *signin.SignedIn) error {
-	kept, err := newSignedIn(c, done)
+	kept, err := newSignedIn(c, done, v.Now())
 	if err != nil {
 		return err
 	}

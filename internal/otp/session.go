@@ -209,7 +209,8 @@ func (s *Service) readSession(ctx context.Context, ref SessionRef, now store.Ins
 	}
 	standing := newStanding(r, ref.Name())
 	standing.key, standing.read, standing.news = memoryKey{ref.key, ref.Name()}, now, news
-	if len(session.Data) <= rememberedData {
+	// Nor is one whose use has to be written more often than that is forgotten.
+	if len(session.Data) <= rememberedData && s.config.Sessions.useInterval() >= remembered {
 		shared := *session // not the caller's, which UpdateSession changes
 		standing.session = &shared
 		s.memory.put(standing.key, standing, news, now)

@@ -194,6 +194,11 @@ var german = language{
 		"error.method-not-allowed.do":     "Gehen Sie zurück und verwenden Sie die Schaltflächen der Seite.",
 		"error.method-not-allowed.button": "Zurück",
 
+		"error.malformed.title":  "Das war nicht lesbar",
+		"error.malformed.what":   "Was gesendet wurde, ist kein Formular dieser Seite.",
+		"error.malformed.do":     "Öffnen Sie die Seite neu, und senden Sie das Formular von dort.",
+		"error.malformed.button": "Neu beginnen",
+
 		"error.request-body-too-large.title":  "Das war zu viel",
 		"error.request-body-too-large.what":   "Das Formular enthielt mehr, als hier angenommen wird.",
 		"error.request-body-too-large.do":     "Füllen Sie es noch einmal aus, mit weniger Text.",

@@ -194,6 +194,11 @@ var english = language{
 		"error.method-not-allowed.do":     "Go back and use the buttons of the page.",
 		"error.method-not-allowed.button": "Back",
 
+		"error.malformed.title":  "That could not be read",
+		"error.malformed.what":   "What was sent is not a form of this page.",
+		"error.malformed.do":     "Open the page again, and send the form from there.",
+		"error.malformed.button": "Start again",
+
 		"error.request-body-too-large.title":  "That was too much",
 		"error.request-body-too-large.what":   "The form contained more than is accepted here.",
 		"error.request-body-too-large.do":     "Fill it in again, more briefly.",

@@ -194,6 +194,11 @@ var spanish = language{
 		"error.method-not-allowed.do":     "Vuelva atrás y use los botones de la página.",
 		"error.method-not-allowed.button": "Volver",
 
+		"error.malformed.title":  "No se pudo leer",
+		"error.malformed.what":   "Lo que se envió no es un formulario de esta página.",
+		"error.malformed.do":     "Abra la página de nuevo y envíe el formulario desde ella.",
+		"error.malformed.button": "Empezar de nuevo",
+
 		"error.request-body-too-large.title":  "Era demasiado",
 		"error.request-body-too-large.what":   "El formulario contenía más de lo que se acepta aquí.",
 		"error.request-body-too-large.do":     "Rellénelo de nuevo, más brevemente.",

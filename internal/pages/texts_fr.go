@@ -194,6 +194,11 @@ var french = language{
 		"error.method-not-allowed.do":     "Revenez en arrière et utilisez les boutons de la page.",
 		"error.method-not-allowed.button": "Retour",
 
+		"error.malformed.title":  "Envoi illisible",
+		"error.malformed.what":   "Ce qui a été envoyé n’est pas un formulaire de cette page.",
+		"error.malformed.do":     "Ouvrez à nouveau la page, puis envoyez le formulaire depuis celle-ci.",
+		"error.malformed.button": "Recommencer",
+
 		"error.request-body-too-large.title":  "C’était trop",
 		"error.request-body-too-large.what":   "Le formulaire contenait plus que ce qui est accepté ici.",
 		"error.request-body-too-large.do":     "Remplissez-le de nouveau, plus brièvement.",

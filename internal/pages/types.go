@@ -206,6 +206,7 @@ const (
 	Insecure            ErrorKind = "insecure"               // plain http
 	TooEarly            ErrorKind = "too-early"              // TLS early data
 	NotAllowed          ErrorKind = "method-not-allowed"     // another method
+	Malformed           ErrorKind = "malformed"              // a form that no browser sends
 	TooLarge            ErrorKind = "request-body-too-large" // too much in the form
 	Internal            ErrorKind = "internal-error"         // anything else
 )
@@ -215,6 +216,6 @@ func errorKinds() []ErrorKind {
 	return []ErrorKind{
 		SignInFailed, SignInDenied, SignInExpired, SignInNotRecent, SessionEnded, SignedOut, StepUpForgotten,
 		ProviderUnavailable, StorageUnavailable, EnrolmentClosed, FactorLimit, FactorNotFound, MissingScope,
-		Refused, CrossOrigin, Insecure, TooEarly, NotAllowed, TooLarge, Internal,
+		Refused, CrossOrigin, Insecure, TooEarly, NotAllowed, Malformed, TooLarge, Internal,
 	}
 }

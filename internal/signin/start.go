@@ -25,7 +25,7 @@ type Flow struct {
 	ReturnTo string `json:"r"`
 	// MaxAge is how old the sign-in may be, in seconds; -1: it was not asked.
 	MaxAge int `json:"m"`
-	// Started is when the flow began, in Unix seconds.
+	// Started is when the flow began, in Unix milliseconds.
 	Started int64 `json:"t"`
 	// Scopes are those asked for, which an answer that names none grants.
 	Scopes []string `json:"s"`
@@ -52,7 +52,7 @@ func (c *Client) Start(ctx context.Context, redirectURI, state, origin, returnTo
 		Origin:   origin,
 		ReturnTo: returnTo,
 		MaxAge:   -1,
-		Started:  c.now().Unix(),
+		Started:  c.now().UnixMilli(),
 		Scopes:   c.scopes(e.ScopesSupported),
 	}
 	params := []oauth2.AuthCodeOption{
@@ -82,4 +82,4 @@ func (f Flow) maxAge(now time.Time) time.Duration {
 	return max(time.Duration(f.MaxAge)*time.Second, f.age(now))
 }
 
-func (f Flow) age(now time.Time) time.Duration { return now.Sub(time.Unix(f.Started, 0)) }
+func (f Flow) age(now time.Time) time.Duration { return now.Sub(time.UnixMilli(f.Started)) }

@@ -41,7 +41,7 @@ func TestStart(t *testing.T) {
 	}
 	wantFlow := Flow{
 		Issuer: p.URL, Nonce: f.Nonce, Verifier: f.Verifier, Origin: "https://app.example.com", ReturnTo: "/orders?x=1",
-		MaxAge: -1, Started: p.clock().Unix(), Scopes: []string{"openid", "profile", "email"},
+		MaxAge: -1, Started: p.clock().UnixMilli(), Scopes: []string{"openid", "profile", "email"},
 	}
 	if diff := cmp.Diff(wantFlow, f); diff != "" {
 		t.Error(diff)
