@@ -1,6 +1,6 @@
 // An OpenID provider beside our own, by another implementation:
 //
-//   node provider.mjs PORT REDIRECT_URI BACKCHANNEL_LOGOUT_URI
+//   node provider.mjs PORT REDIRECT_URI[,…] BACKCHANNEL_LOGOUT_URI
 //
 // It prints "ready" when it listens. Any name signs in, with any password, and
 // consents to everything.
@@ -8,7 +8,8 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
-const [port, redirectURI, backchannelLogoutURI] = process.argv.slice(2);
+const [port, redirects, backchannelLogoutURI] = process.argv.slice(2);
+const redirectURIs = redirects.split(",");
 const issuer = `http://127.0.0.1:${port}`;
 
 const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -17,8 +18,8 @@ const provider = new Provider(issuer, {
   clients: [{
     client_id: "caddy",
     client_secret: "caddy-secret",
-    redirect_uris: [redirectURI],
-    post_logout_redirect_uris: [new URL("/", redirectURI).href],
+    redirect_uris: redirectURIs,
+    post_logout_redirect_uris: redirectURIs.map((uri) => new URL("/", uri).href),
     grant_types: ["authorization_code", "refresh_token"],
     backchannel_logout_uri: backchannelLogoutURI,
     backchannel_logout_session_required: true,
