@@ -177,6 +177,9 @@ func (a *App) Start() error {
 	if a.gates.Load() > 0 && a.servers.Load() == 0 {
 		a.logger.Warn("there is a step_up but no otp_server: nobody can verify a one-time password here; add `otp_server` to a site")
 	}
+	if len(a.realm.Clients) > 0 && a.servers.Load() == 0 {
+		a.logger.Warn("there is a client but no otp_server: no browser can sign in; add `otp_server` to each site, which answers /.otp/callback and the other pages")
+	}
 	go func() {
 		_ = a.service.Open(a.ctx) // logs why
 		a.service.Watch(a.ctx)

@@ -38,8 +38,8 @@ Secrets are read from standard input, never from arguments.`,
 				subjectCommand("set-pin", "Sets a subject's PIN, read from standard input", otp.PIN),
 				subjectCommand("set-password", "Sets a subject's password, read from standard input", otp.Password),
 				subjectCommand("unlock", "Ends a subject's locks, and has all counts start anew", ""),
-				subjectCommand("revoke", "Ends a subject's elevations, on all nodes", ""),
-				subjectCommand("reset", "Removes a subject's factors, codes, elevations and counts", ""),
+				subjectCommand("revoke", "Ends a subject's elevations and browser sessions, on all nodes", ""),
+				subjectCommand("reset", "Removes a subject's factors, codes, recovery codes, sessions, elevations and counts", ""),
 				keygenCommand(),
 			)
 		},
@@ -50,7 +50,7 @@ Secrets are read from standard input, never from arguments.`,
 // what it reads from standard input, if anything.
 func subjectCommand(name, short string, reads otp.Kind) *cobra.Command {
 	cmd := &cobra.Command{Use: name + " --issuer <url> --subject <sub>", Short: short, Args: cobra.NoArgs}
-	cmd.Flags().String("issuer", "", "The issuer, as in the tokens' iss")
+	cmd.Flags().String("issuer", "", "The issuer, as in the tokens' iss; with the option subject, its realm")
 	cmd.Flags().String("subject", "", "The subject, as in the tokens' sub")
 	cmd.Flags().StringP("address", "", "", "The address of the admin API endpoint, if not the default")
 	cmd.Flags().StringP("config", "c", "", "Configuration file to use to find the admin address, if --address is not set")

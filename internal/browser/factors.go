@@ -124,7 +124,10 @@ func (v *visit) confirmNewFactor() {
 		v.jar.EndSetup(v.w.Header())
 		redirect(v.w, v.returnTo(accountPath+"?notice="+pages.Added), http.StatusSeeOther)
 		return
-	case errors.Is(err, otp.ErrNotFound): // set up elsewhere meanwhile, or too long ago
+	case errors.Is(err, otp.ErrNotFound) && visitor.provedWithin(otp.TOTP, recoveryAge, v.Now()): // in another tab
+		redirect(v.w, v.returnTo(accountPath), http.StatusSeeOther)
+		return
+	case errors.Is(err, otp.ErrNotFound): // too long ago, or something else has changed
 		v.setUp(visitor, http.StatusConflict, func(p *pages.FactorNew) { p.Problem = pages.Again })
 		return
 	case errors.As(err, &enrolment), errors.Is(err, otp.ErrEnrolmentClosed), errors.Is(err, otp.ErrFactorLimit):
@@ -139,7 +142,9 @@ func (v *visit) confirmNewFactor() {
 	if status == http.StatusUnauthorized { // the user is who they are; it is the form that is wrong
 		status = http.StatusUnprocessableEntity
 	}
-	v.setUp(visitor, status, func(p *pages.FactorNew) { p.Problem, p.RetryAt = problem, retryAt })
+	v.setUp(visitor, status, func(p *pages.FactorNew) {
+		p.Problem, p.RetryAt, p.Recovery = problem, retryAt, false
+	})
 }
 
 // factorName is what a user calls a factor, without what would break a line.

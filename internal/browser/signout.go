@@ -23,11 +23,7 @@ func (v *visit) signOut() {
 		return
 	}
 	if err == nil {
-		who := otp.Caller{ClientIP: v.ClientIP(v.r)}
-		if id, err := v.Identity(session); err == nil {
-			who.Subject = otp.Subject{Issuer: id.Issuer, ID: id.Subject}
-		}
-		if err := v.OTP.EndSession(v.r.Context(), who, ref); err != nil {
+		if err := v.OTP.EndSession(v.r.Context(), ref, v.ClientIP(v.r)); err != nil {
 			v.failed(err)
 			return
 		}

@@ -45,7 +45,7 @@ func (s *Site) challenge(w http.ResponseWriter, r *http.Request, v *Visitor, c c
 	if s.leadsToEnrolment(v, account, c) {
 		switch {
 		case s.OTP.EnrolmentClosed():
-			if !page.CanMail {
+			if !page.CanMail && !account.Has(factorTypes(c.types)...) {
 				s.Failed(w, r, otp.ErrEnrolmentClosed)
 				return
 			}
@@ -92,7 +92,6 @@ func (v *Visitor) provedWithin(t otp.Type, age time.Duration, now time.Time) boo
 func (s *Site) stepUpPage(v *Visitor, account otp.Overview, c challenge) pages.StepUp {
 	page := pages.StepUp{
 		ReturnTo: c.returnTo, Interrupted: c.interrupted, Now: s.Now(),
-		Recovery: account.RecoveryCodes > 0,
 	}
 	for _, t := range c.types {
 		page.Types = append(page.Types, string(t))
@@ -103,6 +102,8 @@ func (s *Site) stepUpPage(v *Visitor, account otp.Overview, c challenge) pages.S
 	// Who has neither may have a code of an app of theirs.
 	page.Authenticator = account.Has(factorTypes(c.types)...) || !page.CanMail
 	page.CanEnrol = !account.HasFactor() && !s.OTP.EnrolmentClosed()
+	// Where it passes no gate, and sets nothing up either, it is not worth a code.
+	page.Recovery = account.RecoveryCodes > 0 && (!s.OTP.EnrolmentClosed() || len(c.types) == 0 || slices.Contains(c.types, otp.Recovery))
 	return page
 }
 

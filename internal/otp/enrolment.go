@@ -105,6 +105,10 @@ func (s *Service) enrolmentRequired(ctx context.Context, who Caller, r *store.Re
 	if s.config.Enrolment.AnySignIn {
 		e.MaxAge = 0
 	}
+	if r.RevokedAt != 0 { // it has to be a later one than that
+		since := s.now().Sub(r.RevokedAt.Time()).Truncate(time.Second) - time.Second
+		e.MaxAge = min(e.MaxAge, max(since, 0))
+	}
 	return e
 }
 

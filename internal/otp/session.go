@@ -280,11 +280,11 @@ func (s *Service) SessionOf(ctx context.Context, subject Subject, ref SessionRef
 
 // EndSession ends a browser session and what was proved in it. The error is
 // [ErrUnavailable].
-func (s *Service) EndSession(ctx context.Context, who Caller, ref SessionRef) error {
+func (s *Service) EndSession(ctx context.Context, ref SessionRef, clientIP string) error {
 	if err := s.endSession(ctx, ref); err != nil {
 		return err
 	}
-	s.log(ctx, who, audit.SignedOut, "", "")
+	s.audit.Write(ctx, audit.Event{Name: audit.SignedOut, Subject: ref.key, ClientIP: clientIP})
 	return nil
 }
 

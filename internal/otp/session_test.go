@@ -439,7 +439,7 @@ func TestSessionUnavailable(t *testing.T) {
 		"fresh":  func() error { _, err := n.FreshSession(t.Context(), b.ref()); return err },
 		"of":     func() error { _, err := n.SessionOf(t.Context(), b.who.Subject, b.ref()); return err },
 		"update": func() error { return n.UpdateSession(t.Context(), s, []byte("x")) },
-		"end":    func() error { return n.EndSession(t.Context(), b.who, b.ref()) },
+		"end":    func() error { return n.EndSession(t.Context(), b.ref(), b.who.ClientIP) },
 		"drop":   func() error { return n.DropSession(t.Context(), b.ref()) },
 		"sign-out by subject": func() error {
 			return n.EndSessions(t.Context(), ProviderSignOut{Issuer: b.who.Subject.Issuer, Subject: b.who.Subject.ID}, "")
@@ -610,7 +610,7 @@ func TestNoRenewal(t *testing.T) {
 		prepare func(*node, *browser)
 		want    error
 	}{
-		"the session ended": {func(n *node, b *browser) { must(n.t, n.EndSession(n.t.Context(), b.who, b.ref())) }, ErrNoSession},
+		"the session ended": {func(n *node, b *browser) { must(n.t, n.EndSession(n.t.Context(), b.ref(), b.who.ClientIP)) }, ErrNoSession},
 		"it ended meanwhile": {func(n *node, b *browser) {
 			n.storage.before = once("apply", func() error { return n.endSession(n.t.Context(), b.ref()) })
 		}, ErrNoSession},
@@ -785,7 +785,7 @@ func TestSessionsAreRemembered(t *testing.T) {
 		end  func(other *node, b *browser) error
 		want bool // a session is left under the name
 	}{
-		"signed out": {func(o *node, b *browser) error { return o.EndSession(o.t.Context(), b.who, b.ref()) }, false},
+		"signed out": {func(o *node, b *browser) error { return o.EndSession(o.t.Context(), b.ref(), b.who.ClientIP) }, false},
 		"dropped":    {func(o *node, b *browser) error { return o.DropSession(o.t.Context(), b.ref()) }, false},
 		"revoked":    {func(o *node, b *browser) error { return o.Revoke(o.t.Context(), b.who.Subject) }, false},
 		"reset":      {func(o *node, b *browser) error { return o.Reset(o.t.Context(), b.who.Subject) }, false},
@@ -1104,7 +1104,7 @@ func TestEndSession(t *testing.T) {
 		old := b.ref()
 		b.elevate()
 		n.audit.take(t)
-		must(t, n.EndSession(t.Context(), b.who, b.ref()))
+		must(t, n.EndSession(t.Context(), b.ref(), b.who.ClientIP))
 		n.walk(b.who.ClientIP, "signed_out")
 		n.wantNone(b.ref())
 		n.wantNone(old)
@@ -1267,7 +1267,7 @@ func TestSessionsLeaveNoTrace(t *testing.T) {
 	n.storage.before = failing(errDown, "load", "apply")
 	_, _ = n.Session(t.Context(), b.ref())
 	n.storage.before = nil
-	must(t, n.EndSession(t.Context(), b.who, b.ref()))
+	must(t, n.EndSession(t.Context(), b.ref(), b.who.ClientIP))
 	must(t, n.EndSessions(t.Context(), ProviderSignOut{Issuer: b.who.Subject.Issuer, SID: "provider's name"}, ""))
 	log := n.audit.text() + n.log.text()
 	for _, secret := range []string{first[33:], b.cookie[33:], "what sign-in left", "provider's name", "alice@example.com", "123456"} {

@@ -56,7 +56,7 @@ var german = language{
 		"step-up.use-recovery":   "Wiederherstellungscode verwenden",
 		"step-up.use-code":       "Anderen Code verwenden",
 		"step-up.none":           "Diese Seite verlangt einen zweiten Schritt. Eine Authenticator-App auf Ihrem Telefon genügt.",
-		"step-up.ask":            "Diese Seite verlangt einen zweiten Schritt, und für Ihr Konto ist noch keiner eingerichtet. Bitten Sie die Administration dieser Website darum.",
+		"step-up.ask":            "Diese Seite verlangt eine Authenticator-App, und neue lassen sich hier nicht einrichten. Bitten Sie die Administration dieser Website darum.",
 		"step-up.interrupted":    "Ihre Eingaben wurden nicht weitergegeben. Nach diesem Schritt kommen Sie auf die Seite zurück und können sie erneut absenden.",
 
 		"factor-new.title":    "Authenticator-App einrichten",
@@ -121,7 +121,7 @@ var german = language{
 
 		"error.sign-in-not-recent.title":  "Eine neue Anmeldung ist nötig",
 		"error.sign-in-not-recent.what":   "Der Anmeldedienst hat nicht bestätigt, dass Sie sich eben angemeldet haben.",
-		"error.sign-in-not-recent.do":     "Melden Sie sich dort ab und dann erneut an.",
+		"error.sign-in-not-recent.do":     "Geben Sie dort Ihr Passwort noch einmal ein.",
 		"error.sign-in-not-recent.button": "Erneut anmelden",
 
 		"error.session-ended.title":  "Ihre Sitzung ist beendet",

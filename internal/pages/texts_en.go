@@ -56,7 +56,7 @@ var english = language{
 		"step-up.use-recovery":   "Use a recovery code",
 		"step-up.use-code":       "Use another kind of code",
 		"step-up.none":           "This page needs a second step. An authenticator app on your phone is all it takes.",
-		"step-up.ask":            "This page needs a second step, and your account has none yet. Ask this site’s administrator to set one up for you.",
+		"step-up.ask":            "This page needs an authenticator app, and new ones cannot be added here. Ask this site’s administrator to set one up for you.",
 		"step-up.interrupted":    "What you sent was not passed on. After this step you are taken back to the page, to send it again.",
 
 		"factor-new.title":    "Set up your authenticator app",
@@ -79,7 +79,7 @@ var english = language{
 		"account.remove":     "Remove",
 		"account.add":        "Add another authenticator",
 		"account.empty":      "Make your account safer: an app on your phone shows codes that only you can see. It takes a minute.",
-		"account.ask":        "You have none yet. Ask this site’s administrator to add one for you.",
+		"account.ask":        "You have none yet. Ask this site’s administrator how to get one set up.",
 		"account.limit":      "To add another one, remove one first.",
 		"account.recovery":   "Recovery codes",
 		"account.left.one":   "You have %d code left, for the day you lose your device.",
@@ -121,7 +121,7 @@ var english = language{
 
 		"error.sign-in-not-recent.title":  "A fresh sign-in is needed",
 		"error.sign-in-not-recent.what":   "The sign-in service did not confirm that you have just signed in.",
-		"error.sign-in-not-recent.do":     "Sign out there, then sign in again.",
+		"error.sign-in-not-recent.do":     "Enter your password there once more.",
 		"error.sign-in-not-recent.button": "Sign in again",
 
 		"error.session-ended.title":  "Your session has ended",
@@ -151,7 +151,7 @@ var english = language{
 
 		"error.enrolment-closed.title":  "An authenticator is needed",
 		"error.enrolment-closed.what":   "This page needs a second step, and your account has none yet.",
-		"error.enrolment-closed.do":     "Ask this site’s administrator to add an authenticator for you.",
+		"error.enrolment-closed.do":     "Ask this site’s administrator how to get one set up.",
 		"error.enrolment-closed.button": "Try again",
 
 		"error.factor-limit.title":  "No room for another one",

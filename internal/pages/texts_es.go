@@ -56,7 +56,7 @@ var spanish = language{
 		"step-up.use-recovery":   "Usar un código de recuperación",
 		"step-up.use-code":       "Usar otro tipo de código",
 		"step-up.none":           "Esta página requiere un segundo paso. Basta con una aplicación de autenticación en su teléfono.",
-		"step-up.ask":            "Esta página requiere un segundo paso y su cuenta aún no lo tiene. Pida al administrador de este sitio que lo configure.",
+		"step-up.ask":            "Esta página requiere una aplicación de autenticación, y aquí no se pueden añadir nuevas. Pida al administrador de este sitio que lo configure.",
 		"step-up.interrupted":    "Lo que envió no se ha transmitido. Después de este paso volverá a la página para enviarlo de nuevo.",
 
 		"factor-new.title":    "Configure su aplicación de autenticación",
@@ -121,7 +121,7 @@ var spanish = language{
 
 		"error.sign-in-not-recent.title":  "Hace falta iniciar sesión de nuevo",
 		"error.sign-in-not-recent.what":   "El servicio de inicio de sesión no ha confirmado que usted acabe de iniciar sesión.",
-		"error.sign-in-not-recent.do":     "Cierre la sesión allí e iníciela de nuevo.",
+		"error.sign-in-not-recent.do":     "Introduzca allí de nuevo su contraseña.",
 		"error.sign-in-not-recent.button": "Iniciar sesión de nuevo",
 
 		"error.session-ended.title":  "Su sesión ha terminado",

@@ -56,7 +56,7 @@ var french = language{
 		"step-up.use-recovery":   "Utiliser un code de secours",
 		"step-up.use-code":       "Utiliser un autre type de code",
 		"step-up.none":           "Cette page demande une seconde étape. Une application d’authentification sur votre téléphone suffit.",
-		"step-up.ask":            "Cette page demande une seconde étape, et votre compte n’en a pas encore. Demandez à l’administrateur de ce site de la configurer.",
+		"step-up.ask":            "Cette page demande une application d’authentification, et il n’est pas possible d’en ajouter ici. Demandez à l’administrateur de ce site de la configurer.",
 		"step-up.interrupted":    "Votre envoi n’a pas été transmis. Après cette étape, vous reviendrez à la page pour l’envoyer de nouveau.",
 
 		"factor-new.title":    "Configurez votre application d’authentification",
@@ -121,7 +121,7 @@ var french = language{
 
 		"error.sign-in-not-recent.title":  "Une nouvelle connexion est nécessaire",
 		"error.sign-in-not-recent.what":   "Le service de connexion n’a pas confirmé que vous venez de vous connecter.",
-		"error.sign-in-not-recent.do":     "Déconnectez-vous de ce service, puis reconnectez-vous.",
+		"error.sign-in-not-recent.do":     "Saisissez-y de nouveau votre mot de passe.",
 		"error.sign-in-not-recent.button": "Se reconnecter",
 
 		"error.session-ended.title":  "Votre session est terminée",
