@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -26,7 +27,8 @@ type passage struct {
 	code *string
 	// identity of who makes the request, once it was found valid.
 	identity *token.Identity
-	source   string // what it was told from
+	source   source // what it was told from
+	bearer   *bearer
 	admitted bool   // a handler accepted it, so that the app is told
 	stripped bool   // we took the token out of the request
 
@@ -34,9 +36,22 @@ type passage struct {
 	browser   bool         // elevations go to the browser's session
 	session   *otp.Session // that session, if it has begun
 	forwarded bool         // we put an access token into the request, for the app
+	withheld  bool         // the app is to have none of that session's
 
 	proofs []stepup.Proof // that gates accepted
 	shown  *stepup.Proof  // of which the app is told
+}
+
+// source is what an identity was told from: two that are equal tell the same.
+type source struct {
+	what    string // the token, or the earlier handler's word
+	session otp.SessionRef
+}
+
+// bearer is who a bearer token names, also after it was taken out of the request.
+type bearer struct {
+	source   source
+	identity *token.Identity
 }
 
 // String keeps what is in it out of placeholders and logs.
@@ -92,7 +107,7 @@ func (a *App) crossOrigin(w http.ResponseWriter, r *http.Request, early bool) (a
 // leave ends it for a request that goes on: the app is told what our handlers
 // found out, this one and those before it.
 func (p *passage) leave(r *http.Request, by admission) {
-	if p.admitted && by.subject == nil {
+	if p.admitted && by.subject == nil && !strings.HasPrefix(p.source.what, subjectSource) {
 		upstream.SetIdentity(r.Header, p.identity)
 	}
 	if p.shown != nil {
@@ -102,6 +117,10 @@ func (p *passage) leave(r *http.Request, by admission) {
 
 // strip takes the token out of the request.
 func (p *passage) strip(r *http.Request) {
+	if p.session != nil {
+		p.withheld = true
+		return
+	}
 	r.Header.Del("Authorization")
 	p.stripped = true
 }
@@ -110,7 +129,7 @@ func (p *passage) strip(r *http.Request) {
 // the app, where the issuer is configured so. The errors are those of
 // [browser.Realm.AccessToken].
 func (a *App) forward(r *http.Request, p *passage) error {
-	if p.session == nil || !p.admitted {
+	if p.session == nil || !p.admitted || p.withheld {
 		return nil
 	}
 	access, err := a.realm.AccessToken(r.Context(), p.session)
@@ -162,21 +181,25 @@ func (a *App) authenticate(r *http.Request, p *passage, by admission) (*token.Id
 // byToken returns the identity of the request's bearer token.
 func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 	raw, err := token.FromHeader(r.Header)
-	if errors.Is(err, token.ErrMissing) && p.stripped && p.identity != nil && len(r.Header.Values("Authorization")) == 0 {
+	if errors.Is(err, token.ErrMissing) && p.stripped && p.bearer != nil && len(r.Header.Values("Authorization")) == 0 {
+		if p.source != p.bearer.source {
+			p.found(p.bearer.source, p.bearer.identity, nil)
+		}
 		return p.identity, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	source := "token " + raw
-	if p.source == source {
+	from := source{what: "token " + raw}
+	if p.source == from {
 		return p.identity, nil
 	}
 	id, err := a.tokens.Verify(r.Context(), raw)
 	if err != nil {
 		return nil, err
 	}
-	p.found(source, id, nil)
+	p.found(from, id, nil)
+	p.bearer = &bearer{from, id}
 	return id, nil
 }
 
@@ -190,8 +213,8 @@ func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
 	if err := a.sameOrigin(r); err != nil {
 		return nil, err
 	}
-	source := "session " + ref.Name()
-	if p.source == source {
+	from := source{"session", ref}
+	if p.source == from {
 		return p.identity, nil
 	}
 	session, err := a.service.Session(r.Context(), ref)
@@ -208,15 +231,15 @@ func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.found(source, id, session)
+	p.found(from, id, session)
 	p.browser = true
 	return id, nil
 }
 
 // found remembers who makes the request. Proofs belong to the session that they
 // were accepted for.
-func (p *passage) found(source string, id *token.Identity, session *otp.Session) {
-	p.identity, p.source, p.session, p.browser = id, source, session, false
+func (p *passage) found(from source, id *token.Identity, session *otp.Session) {
+	p.identity, p.source, p.session, p.browser = id, from, session, false
 	p.admitted, p.proofs, p.shown = false, nil, nil
 }
 
@@ -286,11 +309,26 @@ func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
 	if !p.browser {
 		return c
 	}
-	c.Renewal = &otp.Renewal{Done: func(cookie string) { p.jar.SetSession(w.Header(), cookie) }}
+	c.Renewal = &otp.Renewal{Done: func(cookie string) { p.renewed(w, cookie) }}
 	if p.session != nil {
 		c.Renewal.From, c.Standing = p.session.Ref, &p.session.Standing
 	}
 	return c
+}
+
+// renewed gives the browser its session's new id. What was proved in the session
+// counts at later gates of the request, under that id.
+func (p *passage) renewed(w http.ResponseWriter, cookie string) {
+	p.jar.SetSession(w.Header(), cookie)
+	p.source.session, _ = otp.ParseSessionRef(cookie)
+	id := *p.identity
+	id.Session = p.source.session.Name()
+	p.identity = &id
+	if p.session != nil {
+		session := *p.session
+		session.Ref = p.source.session
+		p.session = &session
+	}
 }
 
 // visitor is who makes the request, for the pages.

@@ -38,7 +38,8 @@ type subject struct {
 }
 
 const (
-	defaultRealm = "caddy"
+	subjectSource = "subject "
+	defaultRealm  = "caddy"
 	// basicUser is the user whom Caddy's own basic_auth has authenticated.
 	basicUser  = "http.auth.user.id"
 	maxSubject = 255 // bytes, as of a token's sub
@@ -116,8 +117,8 @@ func (a *App) bySubject(r *http.Request, p *passage, s *subject) (*token.Identit
 	}
 	who := otp.Subject{Issuer: s.realm, ID: user}
 	ref, _ := otp.ParseSessionRef(p.jar.Session())
-	source := fmt.Sprintf("subject %q %q %s", s.realm, user, ref.Name())
-	if p.source == source {
+	from := source{fmt.Sprintf(subjectSource+"%q %q", s.realm, user), ref}
+	if p.source == from {
 		return p.identity, nil
 	}
 	session, err := a.service.SessionOf(r.Context(), who, ref)
@@ -132,7 +133,7 @@ func (a *App) bySubject(r *http.Request, p *passage, s *subject) (*token.Identit
 	if session != nil {
 		id.Session = session.Ref.Name()
 	}
-	p.found(source, id, session)
+	p.found(from, id, session)
 	p.browser = true
 	return id, nil
 }

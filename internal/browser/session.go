@@ -126,11 +126,20 @@ func (m *Realm) AccessToken(ctx context.Context, s *otp.Session) (string, error)
 	if !d.Tokens.due(m.Now(), d.Tokens.renewBefore()) {
 		return d.Tokens.Access, nil
 	}
-	// It goes on when the browser does not wait: a new refresh token that nobody
-	// keeps ends the session.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
-	defer cancel()
-	return m.renewAccess(ctx, s.Ref)
+	// Requests of one session wait for one exchange. That goes on when they do not:
+	// a new refresh token that nobody keeps ends the session.
+	exchange := m.renewals.DoChan(s.Handle, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
+		defer cancel()
+		return m.renewAccess(ctx, s.Ref)
+	})
+	select {
+	case result := <-exchange:
+		access, _ := result.Val.(string)
+		return access, result.Err
+	case <-ctx.Done():
+		return "", token.ErrUnavailable
+	}
 }
 
 // renewBefore is shorter for tokens that do not last that long.

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/cookie"
@@ -44,7 +46,7 @@ func (s *Site) SignIn(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, r
 // that they have.
 func (v *visit) signIn() {
 	returnTo := v.returnTo("/")
-	if ref, ok := otp.ParseSessionRef(v.jar.Session()); ok && v.r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+	if ref, ok := otp.ParseSessionRef(v.jar.Session()); ok && IsUnwanted(v.r) {
 		if _, err := v.OTP.Session(v.r.Context(), ref); err == nil {
 			redirect(v.w, returnTo, http.StatusSeeOther)
 			return
@@ -91,35 +93,38 @@ func (s *Site) begin(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, c 
 		s.Failed(w, r, err)
 		return
 	}
-	s.makeRoom(w, jar, origin)
+	s.makeRoom(w, jar, origin, len(sealed))
 	jar.SetFlow(w.Header(), state, sealed)
 	redirect(w, location, http.StatusFound)
 }
 
+// maxFlowBytes is how long the cookies of all sign-ins may be together: Caddy takes
+// 16 kB of header fields, and the browser's others are among them.
+const maxFlowBytes = 6 << 10
+
 // makeRoom takes the oldest sign-ins from a browser that has as many under way as
-// may be, and all that cannot come to anything.
-func (s *Site) makeRoom(w http.ResponseWriter, jar *cookie.Jar, origin string) {
-	var oldest string
-	var started int64
-	live := 0
+// may be, and all that cannot come to anything. The next one has size bytes.
+func (s *Site) makeRoom(w http.ResponseWriter, jar *cookie.Jar, origin string, size int) {
+	type underWay struct {
+		id      string
+		started int64
+		size    int
+	}
+	var live []underWay
 	for id, sealed := range jar.Flows() {
 		flow, err := s.openFlow(id, origin, sealed)
 		if err != nil {
 			jar.EndFlow(w.Header(), id)
 			continue
 		}
-		if live++; oldest == "" || flow.Started < started {
-			oldest, started = id, flow.Started
-		}
+		live = append(live, underWay{id, flow.Started, len(sealed)})
+		size += len(sealed)
 	}
-	if live >= cookie.MaxFlows {
-		jar.EndFlow(w.Header(), oldest)
-	}
-	for id := range jar.Flows() { // a browser that was given more than that
-		if len(jar.Flows()) < cookie.MaxFlows {
-			break
-		}
-		jar.EndFlow(w.Header(), id)
+	slices.SortFunc(live, func(a, b underWay) int { return cmp.Or(cmp.Compare(a.started, b.started), cmp.Compare(a.id, b.id)) })
+	for len(live) > 0 && (len(live) >= cookie.MaxFlows || size > maxFlowBytes) {
+		jar.EndFlow(w.Header(), live[0].id)
+		size -= live[0].size
+		live = live[1:]
 	}
 }
 

@@ -12,19 +12,19 @@ import (
 
 // signOut ends the session here, and then the one at the provider.
 func (v *visit) signOut() {
-	ref, found := otp.ParseSessionRef(v.jar.Session())
-	if !found {
-		v.signedOut()
-		return
-	}
-	session, err := v.OTP.Session(v.r.Context(), ref)
-	if err != nil && !errors.Is(err, otp.ErrNoSession) {
-		v.failed(err) // and the cookie stays: the user is not signed out
-		return
-	}
-	if err == nil {
-		if err := v.OTP.EndSession(v.r.Context(), ref, v.ClientIP(v.r)); err != nil {
-			v.failed(err)
+	var session *otp.Session
+	for _, cookie := range v.jar.Sessions() { // one, unless somebody has tampered
+		ref, wellFormed := otp.ParseSessionRef(cookie)
+		if !wellFormed {
+			continue
+		}
+		found, err := v.OTP.Session(v.r.Context(), ref)
+		if err == nil {
+			session = found
+			err = v.OTP.EndSession(v.r.Context(), ref, v.ClientIP(v.r))
+		}
+		if err != nil && !errors.Is(err, otp.ErrNoSession) {
+			v.failed(err) // and the cookie stays: the user is not signed out
 			return
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/caddy-otp/caddy-otp/internal/cookie"
 	"github.com/caddy-otp/caddy-otp/internal/jsonapi"
 	"github.com/caddy-otp/caddy-otp/internal/otp"
@@ -49,6 +51,8 @@ type Realm struct {
 	HideFromLog func(*http.Request)
 	Now         func() time.Time
 	Logger      *slog.Logger
+
+	renewals singleflight.Group // of access tokens, by session
 }
 
 // Client is a provider that browsers sign in at.

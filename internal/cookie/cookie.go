@@ -11,9 +11,11 @@ package cookie
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -29,6 +31,9 @@ const (
 	// MaxFlows is how many sign-ins a browser can have under way.
 	MaxFlows = 5
 )
+
+// flowID is what the id of a sign-in looks like: 128 bits.
+var flowID = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
 
 // Jar is the cookies of one request that are ours. The zero Jar is an empty one
 // of a browser on plain http.
@@ -68,20 +73,25 @@ func (j *Jar) take(line string) string {
 		return line
 	}
 	pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
-		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		name, value, _ := strings.Cut(strings.Trim(pair, blanks), "=")
 		if !ours(name) {
 			return false
 		}
-		j.add(strings.TrimSpace(name), strings.Trim(strings.TrimSpace(value), `"`))
+		j.add(name, strings.Trim(value, blanks+`"`))
 		return true
 	})
 	return strings.TrimSpace(strings.Join(pairs, ";"))
 }
 
+// blanks are what may stand around a cookie (RFC 6265, section 4.2.1), and nothing
+// else is: to a browser a name that begins with another kind of space does not begin
+// with `__Host-`, and so any sibling domain may set it.
+const blanks = " \t"
+
 // ours tells whether a name is one of ours however it is spelt: what a browser
 // would not send, an app might read all the same.
 func ours(name string) bool {
-	name = strings.ToLower(strings.TrimSpace(name))
+	name = strings.ToLower(strings.TrimFunc(name, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsGraphic(c) }))
 	name = strings.TrimPrefix(name, strings.ToLower(hostPrefix))
 	return name == sessionName || name == setupName || strings.HasPrefix(name, flowPrefix)
 }
@@ -97,7 +107,7 @@ func (j *Jar) add(name, value string) {
 		j.session = append(j.session, value)
 	case plain == setupName:
 		j.setup = append(j.setup, value)
-	case isFlow:
+	case isFlow && len(j.flows) < 2*MaxFlows && flowID.MatchString(id):
 		if j.flows == nil {
 			j.flows = make(map[string]string)
 		}
@@ -109,6 +119,9 @@ func (j *Jar) add(name, value string) {
 // more than one: no browser sends two, and which one counts must not depend on
 // who reads them.
 func (j *Jar) Session() string { return single(j.session) }
+
+// Sessions returns the values of all session cookies, for who ends them.
+func (j *Jar) Sessions() []string { return j.session }
 
 // Setup returns the authenticator that is being set up, likewise.
 func (j *Jar) Setup() string { return single(j.setup) }

@@ -1,0 +1,92 @@
+package caddymodule_test
+
+import (
+	"testing"
+
+	"github.com/caddy-otp/caddy-otp/internal/exampleop"
+)
+
+// Several handlers on one request are of one mind about whose it is, and about what
+// the app is to have.
+func TestBrowserSeveralHandlers(t *testing.T) {
+	t.Parallel()
+	n := setup{issuer: "forward_token", otp: "header X-OTP\nenrolment self {\nrecent_sign_in off\n}", site: `
+	route {
+		vars who mallory
+		otp_server
+		oidc_auth /account*
+		oidc_auth /stripped* {
+			strip_token
+		}
+		step_up /stripped/both*
+		step_up /once* {
+			max_age 0
+		}
+		step_up /once/twice* {
+			max_age 0
+		}
+		oidc_auth /mixed* {
+			strip_token
+		}
+		step_up /mixed* {
+			subject {http.vars.who}
+			report_only
+		}
+		step_up /mixed/token*
+		handle /mallory/* {
+			uri strip_prefix /mallory
+			otp_server {
+				subject {http.vars.who}
+			}
+		}
+	}
+	`}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	secret := b.enrol()
+
+	if b.open("/account").app(t).Header.Get("Authorization") == "" {
+		t.Error("no token for the app")
+	}
+	for _, path := range []string{"/stripped", "/stripped/both"} {
+		if got := b.open(path).app(t).Header.Get("Authorization"); got != "" {
+			t.Errorf("%s: the app has a token that was to be stripped", path)
+		}
+	}
+	// What the header proves to one gate counts at the next, although the session has
+	// another id by then.
+	seen := b.fetch("GET", "/once/twice", "", "X-OTP: "+codeAt(t, secret, 1)).app(t)
+	if seen.Header.Get("Remote-Amr") != "otp,totp" {
+		t.Errorf("the app saw %v", seen.Header)
+	}
+	b.fetch("GET", "/once/twice", "").want(t, 401, "otp-required")
+
+	// A token that was stripped names its user still, and not whom an earlier handler
+	// names to another gate.
+	raw, err := n.provider.Token(t.Context(), exampleop.TokenRequest{User: u.name, Client: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := send(t, "GET", n.site+"/mixed/token", "", "Authorization: Bearer "+raw)
+	a.want(t, 401, "otp-required")
+	a = send(t, "GET", n.site+"/mixed", "", "Authorization: Bearer "+raw)
+	if got := a.app(t).Header.Get("Remote-User"); got != u.name {
+		t.Errorf("the app takes %s for %q", u.name, got)
+	}
+}
+
+// Whoever plants a second session cookie keeps nobody signed in who signs out.
+func TestBrowserSignOutOfSeveral(t *testing.T) {
+	t.Parallel()
+	n := setup{site: webSite}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	b.open("/account").app(t)
+	session := b.session()
+	c := n.browser(t)
+	c.header = []string{"Cookie: otp_session=" + session + "; otp_session=x"}
+	c.submit("/.otp/sign-out")
+	if p := b.open("/account"); p.passed() {
+		t.Error("the session goes on")
+	}
+}
