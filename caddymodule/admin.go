@@ -82,8 +82,8 @@ const maxCredential = 1024
 // mistake here: nobody could ever use it. What else the API does may still be
 // wanted for an issuer that was removed.
 func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secret string) error {
-	if !slices.Contains(a.issuerURLs, q.Issuer) {
-		return badRequest("the issuer is not one of the otp block, exactly as written there: " + strings.Join(a.issuerURLs, ", "))
+	if known := append(slices.Clone(a.issuerURLs), a.realms.list()...); !slices.Contains(known, q.Issuer) {
+		return badRequest("the issuer is not one of the otp block, exactly as written there, nor the realm of a subject: " + strings.Join(known, ", "))
 	}
 	if secret == "" || len(secret) > maxCredential || strings.ContainsRune(secret, utf8.RuneError) {
 		return badRequest("give the " + string(kind) + ", in UTF-8, of at most 1024 bytes")

@@ -101,6 +101,7 @@ type App struct {
 	cors         *cors.Policy // nil: none
 	reveal       bool
 	waiting      pace.Waiting
+	realms       realms
 	// What the sites of this configuration have, for the warnings at the start.
 	gates, servers atomic.Int32
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -131,11 +132,13 @@ func (a *App) site(by admission, authenticate func(http.ResponseWriter, *http.Re
 }
 
 // requestedPath is what a browser asked for, before anything was rewritten.
-func requestedPath(r *http.Request) string {
+func requestedPath(r *http.Request) string { return requestedURL(r).RequestURI() }
+
+func requestedURL(r *http.Request) *url.URL {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original.URL.RequestURI()
+		return original.URL
 	}
-	return r.URL.RequestURI()
+	return r.URL
 }
 
 // parsePages parses `pages`.

@@ -112,13 +112,13 @@ func TestBrowserForwardToken(t *testing.T) {
 func testBrowserForwardRefresh(t *testing.T) {
 	for name, storage := range storages {
 		t.Run(name, func(t *testing.T) {
-			n, count := forwardingNode(t, storage(t), 33*time.Second) // due after three seconds
+			n, count := forwardingNode(t, storage(t), 8*time.Second) // due after four seconds
 			b, u := n.visit(t)
 			first := b.open("/account").app(t).Header.Get("Authorization")
 			if first == "" || count.count.Load() > 0 {
 				t.Fatalf("%q after %d refreshes", first, count.count.Load())
 			}
-			time.Sleep(3200 * time.Millisecond)
+			time.Sleep(4300 * time.Millisecond)
 			var wg sync.WaitGroup
 			var failed atomic.Int32
 			for range 6 {
@@ -139,7 +139,7 @@ func testBrowserForwardRefresh(t *testing.T) {
 			}
 
 			// A provider that has a bad day, and then a provider that refuses.
-			time.Sleep(3200 * time.Millisecond)
+			time.Sleep(4300 * time.Millisecond)
 			count.status.Store(503)
 			b.open("/account").app(t)
 			count.status.Store(400)

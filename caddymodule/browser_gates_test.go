@@ -90,3 +90,62 @@ func TestBrowserSignOutOfSeveral(t *testing.T) {
 		t.Error("the session goes on")
 	}
 }
+
+// A right code that comes with a session's old id elevates nothing, and is no fault of
+// the server's.
+func TestBrowserOldID(t *testing.T) {
+	t.Parallel()
+	n := setup{otp: "header X-OTP", site: webSite}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	old := b.another()
+	secret := b.enrol()
+	old.fetch("POST", "/user/otp/verify", `{"otp":"`+codeAt(t, secret, 1)+`","types":["totp"]}`).want(t, 401, "missing-token")
+
+	b, u = n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	old = b.another()
+	secret = b.enrol()
+	old.fetch("GET", "/admin", "", "X-OTP: "+codeAt(t, secret, 1)).want(t, 401, "otp-required")
+}
+
+// The way back may stand in the address that a form is sent to.
+func TestBrowserReturnInAddress(t *testing.T) {
+	t.Parallel()
+	n := setup{site: webSite}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	secret := b.open("/.otp/factors/new").secret(t)
+	b.submit("/.otp/factors/new?rd=%2Fadmin%2Fx", "otp", codeAt(t, secret, 0)).wantRedirect(t, 303, "/admin/x")
+	b.submit("/.otp/step-up?rd=%2Fadmin%2Fy", "otp", codeAt(t, secret, 1)).wantRedirect(t, 303, "/admin/y")
+}
+
+// Methods that no link and no form has are answered in JSON, and so are our pages where
+// nobody serves them; other paths below theirs are as any.
+func TestBrowserPagesAreForPeople(t *testing.T) {
+	t.Parallel()
+	n := setup{site: "otp_server /user/*\noidc_auth"}.on(embedded).web(t)
+	b := n.browser(t)
+	for _, method := range []string{"PUT", "PATCH", "DELETE", "OPTIONS"} {
+		b.send(method, "/account", "", "Accept: text/html").want(t, 401, "missing-token")
+	}
+	for _, path := range []string{"/.otp/callback?state=x", "/.otp/", "/.otp/sign-in"} {
+		b.open(path).want(t, 401, "missing-token")
+	}
+	if p := b.open("/.otp/nothing"); p.Status != 302 {
+		t.Errorf("%d", p.Status)
+	}
+}
+
+// Administrators name users of a subject by its realm.
+func TestSubjectUsersPIN(t *testing.T) {
+	t.Parallel()
+	n := setup{site: "vars who alice\notp_server {\nsubject {http.vars.who} shop\n}"}.on(embedded).run(t)
+	set := func(issuer string) int {
+		return send(t, "POST", n.admin+"/otp/subjects/set-pin", `{"issuer":"`+issuer+`","subject":"alice","pin":"8299"}`, "Content-Type: application/json").Status
+	}
+	if shop, caddy := set("shop"), set("caddy"); shop != 204 || caddy != 400 {
+		t.Errorf("%d in the realm, %d in another", shop, caddy)
+	}
+	send(t, "POST", n.site+"/user/otp", `{"pin":"8299"}`, "Content-Type: application/json").want(t, 201, "")
+}

@@ -173,7 +173,7 @@ func TestBrowserSignInTabs(t *testing.T) {
 	// What is no flow of ours does not count, and goes.
 	b = n.browser(t)
 	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g"} {
-		b.put("otp_flow_"+id, "rubbish")
+		b.put("otp_flow_"+strings.Repeat(id, 22), "rubbish")
 	}
 	b.open("/account")
 	if len(b.flows()) != 1 {
@@ -289,10 +289,10 @@ func TestBrowserCallback(t *testing.T) {
 		}, 0},
 		"at another origin": {func(_ *testing.T, a *attempt) { a.header = []string{"Host: localhost" + port} }, 0},
 		"nine minutes later": {func(_ *testing.T, a *attempt) {
-			a.changeFlow(a.state, func(flow map[string]any) { flow["t"] = time.Now().Add(-9 * time.Minute).Unix() })
+			a.changeFlow(a.state, func(flow map[string]any) { flow["t"] = time.Now().Add(-9 * time.Minute).UnixMilli() })
 		}, 303},
 		"eleven minutes later": {func(_ *testing.T, a *attempt) {
-			a.changeFlow(a.state, func(flow map[string]any) { flow["t"] = time.Now().Add(-11 * time.Minute).Unix() })
+			a.changeFlow(a.state, func(flow map[string]any) { flow["t"] = time.Now().Add(-11 * time.Minute).UnixMilli() })
 		}, 0},
 		"another nonce": {func(_ *testing.T, a *attempt) {
 			a.changeFlow(a.state, func(flow map[string]any) { flow["n"] = "another" })

@@ -29,8 +29,8 @@ type passage struct {
 	identity *token.Identity
 	source   source // what it was told from
 	bearer   *bearer
-	admitted bool   // a handler accepted it, so that the app is told
-	stripped bool   // we took the token out of the request
+	admitted bool // a handler accepted it, so that the app is told
+	stripped bool // we took the token out of the request
 
 	jar       *cookie.Jar  // our cookies, taken out of the request
 	browser   bool         // elevations go to the browser's session

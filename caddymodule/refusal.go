@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -62,11 +61,11 @@ func beginPage(w http.ResponseWriter, r *http.Request) {
 	jsonapi.SetRequestID(w, r)
 }
 
-// showsPage tells whether a request is answered by a page, not in JSON. Nothing is
-// below /.otp/ but what otp_server answers: who is sent there and finds a gate would
+// showsPage tells whether a request is answered by a page, not in JSON. The pages
+// themselves are otp_server's: who is sent to one and finds a gate in its place would
 // be sent there for ever.
 func showsPage(r *http.Request, p *passage, site *browser.Site) bool {
-	if !site.On() || strings.HasPrefix(r.URL.Path, browser.Prefix) || strings.HasPrefix(requestedPath(r), browser.Prefix) {
+	if !site.On() || browser.IsPage(r.URL.Path) || browser.IsPage(requestedURL(r).Path) {
 		return false
 	}
 	token := !site.Subject && len(r.Header.Values("Authorization")) > 0 || p.stripped

@@ -72,7 +72,7 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 	}
 	resolve := newResolver(ctx.Logger())
 	s.by.Restriction = &s.Restriction
-	if s.by.subject, err = s.Subject.provision(resolve); err != nil {
+	if s.by.subject, err = s.Subject.provision(s.app, resolve); err != nil {
 		return fmt.Errorf("otp_server: %w", err)
 	}
 	if err := s.checkSubject(); err != nil {

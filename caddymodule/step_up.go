@@ -98,7 +98,7 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 	}
 	resolve := newResolver(s.logger)
 	s.by.Restriction = &s.Restriction
-	if s.by.subject, err = s.Subject.provision(resolve); err != nil {
+	if s.by.subject, err = s.Subject.provision(s.app, resolve); err != nil {
 		return fmt.Errorf("step_up: %w", err)
 	}
 	if err := s.checkSubject(); err != nil {
@@ -149,7 +149,7 @@ func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
 		p.Types = otp.Types()
 	}
 	if slices.Equal(p.Types, []otp.Type{otp.Recovery}) {
-		return p, errors.New("types: name more than recovery: a recovery code is for who has lost all else")
+		s.logger.Warn("types: this gate takes recovery codes alone, of which a user has ten: name more than recovery")
 	}
 	if p.Scopes, err = r.texts("scopes", s.Scopes); err != nil {
 		return p, err

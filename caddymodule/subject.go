@@ -8,12 +8,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/token"
@@ -59,7 +61,7 @@ func (s *Subject) check() error {
 }
 
 // provision resolves the realm. A nil Subject is none.
-func (s *Subject) provision(r resolver) (*subject, error) {
+func (s *Subject) provision(a *App, r resolver) (*subject, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -74,7 +76,33 @@ func (s *Subject) provision(r resolver) (*subject, error) {
 	if err := resolved.check(); err != nil {
 		return nil, err
 	}
-	return &subject{key: strings.Trim(s.Placeholder, "{}"), realm: realm}, nil
+	a.realms.add(realm)
+	provisioned := &subject{key: strings.Trim(s.Placeholder, "{}"), realm: realm}
+	if e := a.Enrolment; provisioned.key != basicUser && (e == nil || e.Mode != enrolmentClosed && e.RecentSignIn == nil) {
+		a.logger.Warn("nobody can tell when the users of this subject signed in: they cannot set up a first authenticator themselves, unless you set `enrolment self { recent_sign_in off }`",
+			zap.String("subject", s.Placeholder))
+	}
+	return provisioned, nil
+}
+
+// realms are those of all subjects of a configuration.
+type realms struct {
+	mu    sync.Mutex
+	names []string
+}
+
+func (r *realms) add(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.names, name) {
+		r.names = append(r.names, name)
+	}
+}
+
+func (r *realms) list() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.names)
 }
 
 // user returns who an earlier handler says it is. The error is [token.ErrMissing].

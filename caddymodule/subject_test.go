@@ -132,7 +132,6 @@ func TestSubjectRefusalsOfJSON(t *testing.T) {
 	}
 	wantRefused(t, validateJSON(t, handlerJSON(`{}`, `{"handler":"oidc_auth"}`)), "oidc_auth: the otp block has no issuer")
 	wantRefused(t, validateJSON(t, handlerJSON(`{}`, `{"handler":"authentication","providers":{"oidc_auth":{}}}`)), "oidc_auth: the otp block has no issuer")
-	wantRefused(t, validateJSON(t, handlerJSON(issuer, `{"handler":"step_up","types":["recovery"]}`)), "more than recovery")
 }
 
 // Subjects that are taken, with an issuer and without, and Caddy's short names for

@@ -129,8 +129,6 @@ func TestLoadRefusals(t *testing.T) {
 		{"issuers of the routes", issuers(one, "", "otp_server {\nissuers https://b.example.com\n}"), []string{"issuers", "https://b.example.com"}},
 		{"issuers of oidc_auth", issuers(one, "", "oidc_auth {\nissuers https://b.example.com\n}"), []string{"issuers", "https://b.example.com"}},
 		{"max_age under a second", gate("max_age 10ms"), []string{"max_age", "1s"}},
-		{"types recovery alone", gate("types recovery"), []string{"step_up: types", "more than recovery"}},
-		{"types recovery twice", gate("types recovery recovery"), []string{"step_up: types", "more than recovery"}},
 		{"unset variable as scope", gate("scopes {env.OTP_TEST_UNSET}"), []string{"scopes", "no value"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

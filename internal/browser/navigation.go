@@ -13,7 +13,12 @@ import (
 // Scripts, frames, streams, and
 // browsers that guess what their user will want to see, are told in JSON.
 func IsNavigation(r *http.Request) bool {
-	if r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect || strings.HasPrefix(r.Header.Get("Sec-Purpose"), "prefetch") {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost: // which links and forms have
+	default:
+		return false
+	}
+	if r.Header.Get("Upgrade") != "" || strings.HasPrefix(r.Header.Get("Sec-Purpose"), "prefetch") {
 		return false
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {

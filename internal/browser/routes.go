@@ -14,9 +14,6 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 )
 
-// Prefix is what the paths of all pages begin with.
-const Prefix = accountPath
-
 // The pages.
 const (
 	accountPath   = "/.otp/"
@@ -82,6 +79,12 @@ func (s *Site) find(path string) (methods map[string]route, id string) {
 		}
 	}
 	return methods, ""
+}
+
+// IsPage tells whether a path is a page's, on whatever site.
+func IsPage(path string) bool {
+	_, isFactor := strings.CutPrefix(path, factorsPath)
+	return routes[path] != nil || isFactor
 }
 
 // Serves tells whether a path is a page of this site's.
@@ -176,8 +179,12 @@ func allow(methods map[string]route) string {
 // returnTo is where the browser goes afterwards; fallback if the form does not
 // say.
 func (v *visit) returnTo(fallback string) string {
-	if v.form.Get("rd") == "" {
+	wanted := v.form.Get("rd")
+	if wanted == "" {
+		wanted = v.r.URL.Query().Get("rd") // of the address that the form is sent to
+	}
+	if wanted == "" {
 		return fallback
 	}
-	return ReturnTo(v.form.Get("rd"))
+	return ReturnTo(wanted)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,16 +27,12 @@ type Setup struct {
 
 // setup is the content of Setup.Sealed.
 type setup struct {
-	ID     string        `json:"id"`
-	Secret string        `json:"secret"`
-	Since  store.Instant `json:"since"`
-	// Known has the beginnings of the ids of the factors that counted then: a
-	// cookie has no room for all of many.
-	Known []string `json:"known,omitempty"`
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+	// Since is when it began. It is good until factors change, so that it serves
+	// once, also where the factor that it made is gone again.
+	Since store.Instant `json:"since"`
 }
-
-// knownLength is enough to tell the factors of one subject apart.
-const knownLength = 8
 
 // BeginAuthenticator returns the setup that the browser keeps, while it is good,
 // or else a new one. The error is an [*EnrolmentError], [ErrEnrolmentClosed],
@@ -47,15 +42,11 @@ func (s *Service) BeginAuthenticator(ctx context.Context, who Caller, sealed str
 	if err != nil {
 		return nil, err
 	}
-	if kept, err := s.openSetup(who.Subject, sealed); err == nil && r.Unchanged(kept.since(r)) {
+	if kept, err := s.openSetup(who.Subject, sealed); err == nil && r.Unchanged(*kept.since()) {
 		return kept.setup(sealed), nil
 	}
-	begun := setup{ID: uuid.NewString(), Secret: newSecret(), Since: store.At(s.now())}
-	for id, f := range r.Factors {
-		if f.Confirmed {
-			begun.Known = append(begun.Known, id[:min(len(id), knownLength)])
-		}
-	}
+	since := max(store.At(s.now()), r.FactorsAt+1) // after what was seen, whatever the clock
+	begun := setup{ID: uuid.NewString(), Secret: newSecret(), Since: since}
 	plain, err := json.Marshal(begun)
 	if err != nil {
 		return nil, err
@@ -96,7 +87,7 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		return err
 	}
 	kept, err := s.openSetup(who.Subject, sealed)
-	if err != nil || !r.Unchanged(kept.since(r)) {
+	if err != nil || !r.Unchanged(*kept.since()) {
 		return ErrNotFound
 	}
 	added := newFactor(TOTP)
@@ -115,7 +106,7 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		added.Secret = s.ring.Seal([]byte(kept.Secret), factorContext(who.Subject, kept.ID)...)
 		return store.Change{
 			Enrolment:   s.enrolmentRule(who, who.Subject, m.At),
-			Unchanged:   kept.since(r),
+			Unchanged:   kept.since(),
 			AddFactor:   &store.NewFactor{ID: kept.ID, Factor: added},
 			MostFactors: s.config.Devices,
 			Elevate:     s.elevation(who, m, ElevateSpent),
@@ -143,17 +134,8 @@ func (s *Service) openSetup(subject Subject, sealed string) (*setup, error) {
 	return kept, nil
 }
 
-// since is the condition that nothing has changed since the setup began: no factor
-// counts that did not count then, of those in r.
-func (k *setup) since(r *store.Record) *store.Unchanged {
-	u := &store.Unchanged{Since: k.Since, Factors: make(map[string]bool)}
-	for id := range r.Factors {
-		if slices.Contains(k.Known, id[:min(len(id), knownLength)]) {
-			u.Factors[id] = true
-		}
-	}
-	return u
-}
+// since is the condition that nothing has changed since the setup began.
+func (k *setup) since() *store.Unchanged { return &store.Unchanged{Since: k.Since} }
 
 func (k *setup) setup(sealed string) *Setup {
 	return &Setup{Factor: factor(k.ID, newFactor(TOTP)), Secret: k.Secret, Sealed: sealed}

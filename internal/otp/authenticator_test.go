@@ -135,6 +135,50 @@ func TestAddAuthenticator(t *testing.T) {
 	})
 }
 
+// TestSetupServesOnce: a setup is no longer good once it was added, also after its
+// factor is gone; nor is any other that began before.
+func TestSetupServesOnce(t *testing.T) {
+	eachStorage(t, func(t *testing.T, n *node) {
+		who := n.newCaller("user")
+		s, other := n.setUp(who, ""), n.setUp(who, "")
+		code := codeAt(t, s.Secret, n.clock.now())
+		refused := func(when string) {
+			t.Helper()
+			for _, old := range []*Setup{s, other} {
+				for _, code := range []string{code, codeAt(t, old.Secret, n.clock.now())} {
+					if err := n.AddAuthenticator(t.Context(), who, old.Sealed, "", code); !errors.Is(err, ErrNotFound) {
+						t.Errorf("%s: added: %v", when, err)
+					}
+				}
+				if next := n.setUp(who, old.Sealed); next.Secret == old.Secret {
+					t.Errorf("%s: it is shown again", when)
+				}
+			}
+		}
+		must(t, n.AddAuthenticator(t.Context(), who, s.Sealed, "", code))
+		refused("added")
+		n.remove(who, s.Factor.ID)
+		refused("removed")
+		n.clock.advance(24*time.Hour - time.Millisecond) // the last that a setup is good
+		who.AuthTime = n.clock.now()
+		refused("a day later")
+		if got := n.factorIDs(who); len(got) != 0 {
+			t.Errorf("it has %v", got)
+		}
+		n.wantWrong(who, nil)
+
+		// Another is begun in the instant of the last change, and is good.
+		next := n.setUp(who, "")
+		must(t, n.add(who, next))
+		n.remove(who, next.Factor.ID)
+		next = n.setUp(who, "")
+		must(t, n.add(who, next))
+		if err := n.add(who, next); !errors.Is(err, ErrNotFound) {
+			t.Errorf("again: %v", err)
+		}
+	})
+}
+
 // TestAddAuthenticatorWithinTheSkew takes the codes that are taken elsewhere, and
 // none before the one that it took.
 func TestAddAuthenticatorWithinTheSkew(t *testing.T) {
@@ -168,7 +212,7 @@ func TestSetupEnds(t *testing.T) {
 		"an authenticator came":       {none, func(n *node, c Caller) { n.enrol(c, TOTP, "b") }, false},
 		"a device came":               {none, func(n *node, c Caller) { n.enrol(c, DeviceTOTP, "b") }, false},
 		"one came for one that went":  {func(n *node, c Caller) { n.enrol(c, TOTP, "a") }, func(n *node, c Caller) { n.remove(c, "a"); n.enrol(c, TOTP, "b") }, false},
-		"one went":                    {func(n *node, c Caller) { n.enrol(c, TOTP, "a"); n.enrol(c, DeviceTOTP, "b") }, func(n *node, c Caller) { n.remove(c, "b") }, true},
+		"one went":                    {func(n *node, c Caller) { n.enrol(c, TOTP, "a"); n.enrol(c, DeviceTOTP, "b") }, func(n *node, c Caller) { n.remove(c, "b") }, false},
 		"all were there":              {func(n *node, c Caller) { n.enrol(c, TOTP, "a"); n.enrol(c, DeviceTOTP, "b") }, none, true},
 		"one is pending":              {none, func(n *node, c Caller) { n.proveFactors(c); n.register(c, c.Subject) }, true},
 		"revoked":                     {none, func(n *node, c Caller) { must(n.t, n.Revoke(n.t.Context(), c.Subject)); n.clock.advance(1) }, false},

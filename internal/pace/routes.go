@@ -249,6 +249,8 @@ func (a *API) failure(c call, err error, wrong *jsonapi.Error) *jsonapi.Error {
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.NotificationFailed)
 	case errors.Is(err, otp.ErrCredentialsUnavailable):
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.CredentialsUnavailable)
+	case errors.Is(err, otp.ErrNoSession): // a browser's, which ended or has another id by now
+		return token.Refuse(c.w.Header(), token.ErrMissing)
 	case errors.Is(err, otp.ErrUnavailable):
 		a.Refused(c.r, stepup.StoreUnavailable)
 		return jsonapi.Unavailable(c.w.Header(), jsonapi.StorageUnavailable)

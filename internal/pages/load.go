@@ -172,6 +172,13 @@ func parse(sources map[string]string, l *language) (set, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(page.Templates()) == 1 { // it defines nothing: it is the whole page
+			if _, err := page.New(parts).Parse(sources[parts]); err != nil {
+				return nil, err
+			}
+			s[name] = page
+			continue
+		}
 		for _, block := range []string{"title", "main"} {
 			if page.Lookup(block) == nil {
 				return nil, fmt.Errorf("%s does not define %q", name, block)

@@ -6,6 +6,7 @@ package pages
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"html/template"
 	"net/http"
 	"strings"
@@ -73,7 +74,7 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, d Erro
 // frame returns what a request's page has around it, and the index of its language.
 func (p *Pages) frame(r *http.Request) (lang int, f Frame) {
 	lang = preferred(r.Header.Values("Accept-Language"))
-	f = Frame{Lang: languages[lang].tag.String(), Title: p.title, Host: jsonapi.Host(r), Logo: p.logo, Nonce: rand.Text(), Style: style}
+	f = Frame{Lang: languages[lang].tag.String(), Title: p.title, Host: jsonapi.Host(r), Logo: p.logo, Nonce: nonce(), Style: style}
 	if f.Title == "" {
 		f.Title = f.Host
 	}
@@ -113,4 +114,11 @@ func referrerPolicy(body []byte) string {
 		return "same-origin"
 	}
 	return "no-referrer"
+}
+
+// nonce is 128 bits, which no page repeats.
+func nonce() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: it ends the program instead
+	return hex.EncodeToString(b[:])
 }

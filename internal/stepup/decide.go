@@ -116,6 +116,8 @@ func (g *Gate) verify(ctx context.Context, r Request) Decision {
 		return Decision{Reason: Locked, RetryAt: rejection.RetryAt, TriedCode: true}
 	case errors.As(err, &rejection):
 		return Decision{Reason: OTPInvalid, TriedCode: true}
+	case errors.Is(err, otp.ErrNoSession): // a browser's, which has another id by now
+		return Decision{Reason: OTPRequired, TriedCode: true}
 	case err != nil:
 		d := unavailable()
 		d.TriedCode = true

@@ -175,6 +175,11 @@ func (r *Record) Apply(c Change) *Outcome {
 	if c.Settle != nil {
 		r.settle(*c.Settle, c.Now)
 	}
+	if r.changesFactors(c) {
+		// Later than the last time, also in the same instant or by a clock that is
+		// late: what began in between is outdated.
+		r.FactorsAt = max(c.Now, r.FactorsAt+1)
+	}
 	proof := r.Proving()
 	if c.ConfirmFactor != "" {
 		r.confirm(c.ConfirmFactor, c.FactorName)
@@ -243,7 +248,7 @@ func (r *Record) judge(c Change) Refusal {
 	if len(c.SetRecovery) > 0 && r.Proving() == "" {
 		return RefusedEnrolment
 	}
-	if c.Unchanged != nil && !r.Unchanged(c.Unchanged) {
+	if c.Unchanged != nil && !r.Unchanged(*c.Unchanged) {
 		return RefusedOutdated
 	}
 	if c.PutCode != nil && c.PutCode.Send != "" && c.PutCode.Send != r.LastSend {

@@ -30,28 +30,23 @@ type EnrolmentRule struct {
 	SignedIn Instant `json:"signedIn,omitempty"`
 }
 
-// Unchanged is what was seen of a subject when something began that takes a while:
-// it is not completed if the subject was revoked, or has another factor, since.
+// Unchanged is when something began that takes a while: it is not completed if
+// the subject was revoked, or a factor came to count or went, at that instant or
+// since.
 type Unchanged struct {
-	// Since is when it was seen. The subject must have been revoked before, if at
-	// all.
 	Since Instant `json:"since"`
-	// Factors are the ids of the confirmed factors there were, as the keys of a
-	// set. Some may be gone, but none may have come.
-	Factors map[string]bool `json:"factors,omitempty"`
 }
 
 // Unchanged tells whether the record is as it was seen.
-func (r *Record) Unchanged(u *Unchanged) bool {
-	if r.RevokedAt != 0 && r.RevokedAt >= u.Since {
-		return false
-	}
-	for id, f := range r.Factors {
-		if f.Confirmed && !u.Factors[id] {
-			return false
-		}
-	}
-	return true
+func (r *Record) Unchanged(u Unchanged) bool {
+	return r.RevokedAt < u.Since && r.FactorsAt < u.Since
+}
+
+// changesFactors tells whether by the change a factor comes to count, or one that
+// counts goes. Only a factor that comes to count has another make room.
+func (r *Record) changesFactors(c Change) bool {
+	return c.ConfirmFactor != "" || (c.AddFactor != nil && c.AddFactor.Confirmed) ||
+		(c.RemoveFactor != nil && r.Factors[c.RemoveFactor.ID].Confirmed) || c.Reset
 }
 
 // MayEnrol is the enrolment rule: a subject with an authenticator proves it, one

@@ -162,34 +162,95 @@ func TestStrongerProofAndNewCodes(t *testing.T) {
 }
 
 func TestUnchanged(t *testing.T) {
-	factors := func(ids ...string) map[string]Factor {
-		m := map[string]Factor{"pending": {}}
-		for _, id := range ids {
-			m[id] = Factor{Confirmed: true}
-		}
-		return m
-	}
-	seen := &Unchanged{Since: start, Factors: map[string]bool{"1": true, "2": true, "no": false}}
 	for name, test := range map[string]struct {
 		record Record
-		seen   *Unchanged
 		want   bool
 	}{
-		"nothing":           {Record{}, &Unchanged{}, true},
-		"one that pends":    {Record{Factors: factors()}, &Unchanged{}, true},
-		"the same":          {Record{Factors: factors("1", "2")}, seen, true},
-		"one is gone":       {Record{Factors: factors("2")}, seen, true},
-		"one has come":      {Record{Factors: factors("1", "2", "3")}, seen, false},
-		"one for another":   {Record{Factors: factors("1", "3")}, seen, false},
-		"one that is not":   {Record{Factors: factors("no")}, seen, false},
-		"one, and no set":   {Record{Factors: factors("1")}, &Unchanged{Since: start}, false},
-		"revoked long ago":  {Record{RevokedAt: start - 1}, seen, true},
-		"revoked just then": {Record{RevokedAt: start}, seen, false},
-		"revoked since":     {Record{RevokedAt: start + 1}, seen, false},
+		"nothing":              {Record{}, true},
+		"a factor":             {Record{Factors: map[string]Factor{"1": {Confirmed: true}}}, true},
+		"a factor long ago":    {Record{FactorsAt: start - 1}, true},
+		"a factor just then":   {Record{FactorsAt: start}, false},
+		"a factor since":       {Record{FactorsAt: start + 1}, false},
+		"revoked long ago":     {Record{RevokedAt: start - 1}, true},
+		"revoked just then":    {Record{RevokedAt: start}, false},
+		"revoked since":        {Record{RevokedAt: start + 1}, false},
+		"both long ago":        {Record{RevokedAt: start - 1, FactorsAt: start - 1}, true},
+		"revoked after it":     {Record{RevokedAt: start, FactorsAt: start - 1}, false},
+		"a factor came after":  {Record{RevokedAt: start - 1, FactorsAt: start}, false},
+		"forgotten in a while": {Record{FactorsAt: start - Instant(setupAge.Milliseconds()) + 1}, true},
 	} {
-		if got := test.record.Unchanged(test.seen); got != test.want {
+		if got := test.record.Unchanged(Unchanged{Since: start}); got != test.want {
 			t.Errorf("%s: got %t, want %t", name, got, test.want)
 		}
+	}
+	if new(Record).Unchanged(Unchanged{}) {
+		t.Error("what has no time passes")
+	}
+}
+
+// TestFactorsAt: what came or went is remembered, and nothing else.
+func TestFactorsAt(t *testing.T) {
+	before := start - 5
+	add := func(f Factor, most int) Change {
+		return Change{AddFactor: &NewFactor{ID: "new", Factor: f, Most: most}}
+	}
+	late := add(Factor{Type: "totp", Confirmed: true}, 0)
+	late.Now = before - 1
+	again := add(Factor{Type: "totp", Confirmed: true}, 0)
+	again.Now = before
+	for name, test := range map[string]struct {
+		change Change
+		want   Instant
+	}{
+		"nothing":                       {Change{}, before},
+		"one that counts is added":      {add(Factor{Type: "totp", Confirmed: true}, 0), start},
+		"one that pends is added":       {add(Factor{Type: "totp"}, 0), before},
+		"it takes the place of another": {add(Factor{Type: "totp", Slot: "slot"}, 0), before},
+		"one makes room":                {add(Factor{Type: "totp", Confirmed: true}, 1), start},
+		"one is confirmed":              {Change{ConfirmFactor: "pending"}, start},
+		"one that counts is removed":    {Change{RemoveFactor: &OldFactor{ID: "app", Type: "totp"}}, start},
+		"one that pends is removed":     {Change{RemoveFactor: &OldFactor{ID: "pending", Type: "totp"}}, before},
+		"one proves":                    {Change{Spend: &Spend{Factor: "app", Step: 101}}, before},
+		"those that pend are dropped":   {Change{Revoke: start + minute}, before},
+		"a reset":                       {Change{Reset: true}, start},
+		"refused":                       {Change{ConfirmFactor: "app"}, before},
+		"by a clock that is late":       {late, before + 1},
+		"again in the same instant":     {again, before + 1},
+	} {
+		r := subject()
+		r.FactorsAt = before
+		if test.change.Now == 0 {
+			test.change.Now = start
+		}
+		if r.Apply(test.change); r.FactorsAt != test.want {
+			t.Errorf("%s: got %d after the start, want %d", name, r.FactorsAt-start, test.want-start)
+		}
+	}
+}
+
+// TestUnchangedOnce: what began once is completed once, also where what came of
+// it is gone, and the rest of the record with it.
+func TestUnchangedOnce(t *testing.T) {
+	r := new(Record)
+	complete := func(at Instant) Refusal {
+		return r.Apply(Change{
+			Now: at, Unchanged: &Unchanged{Since: start}, AddFactor: &NewFactor{ID: "new", Factor: Factor{Type: "totp", Confirmed: true}},
+		}).Refused
+	}
+	if got := complete(start); got != "" {
+		t.Fatalf("refused as %q", got)
+	}
+	if got := complete(start); got != RefusedOutdated {
+		t.Errorf("again: %q", got)
+	}
+	r.Apply(Change{Now: start, RemoveFactor: &OldFactor{ID: "new", Type: "totp"}})
+	for _, at := range []Instant{start, start.Add(setupAge)} {
+		if got := complete(at); got != RefusedOutdated || r.Expires() <= at {
+			t.Errorf("%d ms after it was removed: %q, kept until %d", at-start, got, r.Expires()-start)
+		}
+	}
+	if r.Prune(start.Add(setupAge) + 1); r.FactorsAt != 0 || r.Expires() != 0 {
+		t.Errorf("kept: %+v", r)
 	}
 }
 

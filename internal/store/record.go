@@ -70,7 +70,15 @@ type Record struct {
 	// authenticated before it proves nothing. Forgotten at RevokedUntil.
 	RevokedAt    Instant `json:"revokedAt,omitempty"`
 	RevokedUntil Instant `json:"revokedUntil,omitempty"`
+
+	// FactorsAt is when a factor last came to count, or one that counted went.
+	// What was begun before it is not completed. Forgotten after setupAge.
+	FactorsAt Instant `json:"factorsAt,omitempty"`
 }
+
+// setupAge is how long what changed of the factors is remembered: for as long as
+// anything that was begun before can still be completed.
+const setupAge = 24 * time.Hour
 
 // Counter counts wrong guesses at one thing.
 type Counter struct {
@@ -184,6 +192,9 @@ func (r *Record) Prune(now Instant) {
 	if r.RevokedUntil <= now {
 		r.RevokedAt, r.RevokedUntil = 0, 0
 	}
+	if r.FactorsAt.Add(setupAge) <= now {
+		r.FactorsAt = 0
+	}
 	if r.Expires() <= now {
 		*r = Record{}
 	}
@@ -197,6 +208,9 @@ func (r *Record) Expires() Instant {
 		return Never
 	}
 	last := r.RevokedUntil
+	if r.FactorsAt != 0 {
+		last = max(last, r.FactorsAt.Add(setupAge))
+	}
 	for _, f := range r.Factors {
 		if f.Expires == 0 {
 			return Never

@@ -33,6 +33,7 @@ func TestExpires(t *testing.T) {
 		"codes":                     {Record{Codes: live}, start + 5},
 		"elevations":                {Record{Elevations: map[string]Elevation{"a": {Expires: start + 9}, "b": {Expires: start}}}, start + 9},
 		"a revocation":              {Record{Codes: live, RevokedAt: start, RevokedUntil: start + 6}, start + 6},
+		"a factor that went":        {Record{Codes: live, FactorsAt: start}, start.Add(24 * time.Hour)},
 		"a lock":                    {Record{Counters: map[string]Counter{"totp": {LockedUntil: start + 1}}}, start + 1},
 		"a count behind the cap":    {Record{Counters: map[string]Counter{"totp": {Total: 1}}, Codes: live}, Never},
 		"a factor":                  {Record{Factors: map[string]Factor{"1": {}}}, Never},
@@ -66,6 +67,7 @@ func TestPrune(t *testing.T) {
 			Counters:     map[string]Counter{"totp": {Row: 7}},
 			RevokedAt:    start - 5,
 			RevokedUntil: start,
+			FactorsAt:    start.Add(-24 * time.Hour),
 		}
 	}
 	for name, test := range map[string]struct {
@@ -132,7 +134,7 @@ func TestRecordJSON(t *testing.T) {
 		Factors:     map[string]Factor{"1": {Type: "totp", Name: "n", Secret: []byte{1}, Digits: 6, Period: 30, Algorithm: "SHA1", CreatedAt: 7, LastUsedAt: 8, Confirmed: true, LastStep: 9}},
 		Credentials: map[string][]byte{"pin": {2}},
 		Elevations:  map[string]Elevation{"e": {Session: "s", Type: "totp", At: 10, Factor: "1", Spent: true, Expires: 11}},
-		RevokedAt:   12, RevokedUntil: 13,
+		RevokedAt:   12, RevokedUntil: 13, FactorsAt: 20,
 		Recovery: map[string]Instant{"mac": 14},
 		Sessions: map[string]Session{"hash": {Handle: "h", Data: []byte{3}, SID: "sid", StartedAt: 15, UsedAt: 16, Ends: 17, Expires: 18, Renewed: true}},
 		Members:  map[string]Instant{"subject": 19},

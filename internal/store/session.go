@@ -1,6 +1,10 @@
 package store
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // Session is a browser that signed in.
 type Session struct {
@@ -27,6 +31,10 @@ type Session struct {
 // MaxSessions is how many sessions a record holds. One more ends the one that
 // is longest unused.
 const MaxSessions = 32
+
+// MaxRenewed is how many of the ids that it had before a session keeps for the
+// requests that are in flight. One more ends the one that expires first.
+const MaxRenewed = 3
 
 // MaxMembers is how many subjects the record of a provider's session holds. One
 // more takes the place of the one that expires first.
@@ -183,7 +191,26 @@ func (r *Record) renewSession(n Renewal) (ended bool) {
 			r.Elevations[ElevationKey(e.Session, e.Type)] = e
 		}
 	}
+	r.dropRenewed(s.Handle)
 	return true
+}
+
+// dropRenewed ends the oldest ids that a session had before, where there are more
+// of them than may be.
+func (r *Record) dropRenewed(handle string) {
+	var ids []string
+	for id, s := range r.Sessions {
+		if s.Handle == handle && s.Renewed {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int { // the newest first
+		return cmp.Or(cmp.Compare(r.Sessions[b].Expires, r.Sessions[a].Expires), cmp.Compare(b, a))
+	})
+	for _, id := range ids[min(len(ids), MaxRenewed):] {
+		delete(r.Sessions, id)
+		r.dropElevations(SessionName(id))
+	}
 }
 
 func (r *Record) endSessions(end SessionEnd) (ended bool) {

@@ -224,6 +224,47 @@ func TestRenewalIsOnce(t *testing.T) {
 	}
 }
 
+// TestTooManyRenewals: however often the id of a session is renewed in a short
+// time, the record has few of those that it had.
+func TestTooManyRenewals(t *testing.T) {
+	session := func(handle string, expires Instant, renewed bool) Session {
+		return Session{Handle: handle, Ends: start + 90*minute, Expires: expires, Renewed: renewed}
+	}
+	until := start + 10
+	for name, test := range map[string]struct {
+		old  map[string]Instant // the renewed ids of the session: when each expires
+		gone []string
+	}{
+		"none":                       {nil, nil},
+		"room":                       {map[string]Instant{"x": until, "y": until}, nil},
+		"the one that expires first": {map[string]Instant{"x": until - 1, "y": until - 2, "z": until - 1}, []string{"y"}},
+		"equally soon, the least":    {map[string]Instant{"x": until, "B": until, "z": until}, []string{"B"}},
+		"more than one":              {map[string]Instant{"v": start + 1, "w": until, "x": start + 2, "y": until, "z": start + 3}, []string{"v", "x", "z"}},
+		"the one that was renewed":   {map[string]Instant{"x": until + 1, "y": until + 1, "z": until + 1}, []string{"current"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Record{Sessions: map[string]Session{
+				"current": session("A", start+minute, false), "other": session("B", start+minute, false), "other's": session("B", start+1, true),
+			}}
+			want := map[string]bool{"new": true, "current": true, "other": true, "other's": true}
+			for id, expires := range test.old {
+				r.Sessions[id], want[id] = session("A", expires, true), true
+			}
+			for _, id := range test.gone {
+				delete(want, id)
+			}
+			r.Apply(Change{Now: start, RenewSession: &Renewal{From: "current", To: "new", Until: until}})
+			got := make(map[string]bool)
+			for id := range r.Sessions {
+				got[id] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("sessions (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestDataIsWrittenOnce: of two who made other data of what they read one writes.
 func TestDataIsWrittenOnce(t *testing.T) {
 	r := subject()

@@ -22,6 +22,7 @@ const (
 	idCode      = "EVENT-8isk2"
 	idEnrolment = "OTP-enrol"
 	idLocked    = "OTP-locked"
+	idLimit     = "OTP-limit"
 	idOrigin    = "OTP-origin"
 	idStore     = "OTP-store"
 	idProvider  = "OTP-provider"
@@ -89,6 +90,10 @@ func (c *call) failure(err error) *connect.Error {
 		return withID(connect.CodePermissionDenied, idEnrolment, "A recent one-time password is required")
 	case errors.Is(err, otp.ErrEnrolmentClosed):
 		return withID(connect.CodePermissionDenied, idEnrolment, "Enrolment is closed")
+	case errors.Is(err, otp.ErrNoSession): // a browser's, which ended or has another id by now
+		return withID(connect.CodeUnauthenticated, idToken, "Errors.Token.Invalid")
+	case errors.Is(err, otp.ErrFactorLimit):
+		return withID(connect.CodeFailedPrecondition, idLimit, "There are as many authenticators as there may be")
 	case errors.Is(err, otp.ErrUnavailable):
 		c.Refused(c.r, stepup.StoreUnavailable)
 		e := withID(connect.CodeUnavailable, idStore, "The storage does not respond")

@@ -47,6 +47,7 @@ func TestCorruptRecord(t *testing.T) {
 		"version no number":   `{"key":"` + name + `","sessions":{"hash":{"version":"x"}}}`,
 		"member no number":    `{"key":"` + name + `","members":{"key":{}}}`,
 		"revoked no number":   `{"key":"` + name + `","revokedAt":"x"}`,
+		"changed no number":   `{"key":"` + name + `","factorsAt":"x"}`,
 		"code never ends":     `{"key":"` + name + `","codes":{"account":{}},"elevations":{"x":{}}}`,
 	}
 	for what, text := range tests {
@@ -109,7 +110,7 @@ func TestExpiry(t *testing.T) {
 		"an elevation":              {changes: []store.Change{{Elevate: elevate}, {PutCode: code}}, want: time.Hour},
 		"a revocation":              {changes: []store.Change{{Revoke: now.Add(24 * time.Hour)}}, want: 24 * time.Hour},
 		"a factor":                  {changes: []store.Change{{PutCode: code}, {AddFactor: factor}}, want: forever},
-		"a factor that was removed": {changes: []store.Change{{AddFactor: factor}, {PutCode: code, RemoveFactor: &store.OldFactor{ID: "1", Type: "totp"}}}, want: 5 * time.Minute},
+		"a factor that was removed": {changes: []store.Change{{AddFactor: factor}, {PutCode: code, RemoveFactor: &store.OldFactor{ID: "1", Type: "totp"}}}, want: 24*time.Hour + time.Millisecond},
 		"a session":                 {changes: []store.Change{{PutCode: code}, {StartSession: session}}, want: time.Hour},
 		"a session that was ended":  {changes: []store.Change{{PutCode: code}, {StartSession: session}, {EndSessions: &store.SessionEnd{ID: "1"}}}, want: 5 * time.Minute},
 		"a provider's session":      {changes: []store.Change{{AddMember: &store.Member{Key: "1", Expires: now.Add(time.Hour)}}}, want: time.Hour},

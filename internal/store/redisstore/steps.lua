@@ -20,7 +20,9 @@
 local never = math.huge
 local maxElevations = 128
 local maxSessions = 32
+local maxRenewed = 3
 local maxMembers = 64
+local setupAge = 24 * 60 * 60 * 1000
 
 local function decode(text)
   local function dropNulls(t)
@@ -85,7 +87,7 @@ local function check(value, shape)
 end
 
 function Record.check(r)
-  check(r, { key = 'string', lastSend = 'string', revokedAt = 'number', revokedUntil = 'number' })
+  check(r, { key = 'string', lastSend = 'string', revokedAt = 'number', revokedUntil = 'number', factorsAt = 'number' })
   for section, shape in pairs(sections) do
     for _, entry in pairs(r[section] or {}) do
       check(entry, shape)
@@ -168,6 +170,9 @@ function Record.prune(r, now)
   if (r.revokedUntil or 0) <= now then
     r.revokedAt, r.revokedUntil = nil, nil
   end
+  if (r.factorsAt or 0) + setupAge <= now then
+    r.factorsAt = nil
+  end
   if Record.expires(r) <= now then
     for field in pairs(r) do
       r[field] = nil
@@ -180,6 +185,9 @@ function Record.expires(r)
     return never
   end
   local last = r.revokedUntil or 0
+  if (r.factorsAt or 0) ~= 0 then
+    last = math.max(last, r.factorsAt + setupAge)
+  end
   for _, f in pairs(r.factors or {}) do
     if (f.expires or 0) == 0 then
       return never
@@ -309,6 +317,9 @@ function Record.apply(r, c)
   end
   if c.settle then
     Record.settle(r, c.settle, c.now)
+  end
+  if Record.changesFactors(r, c) then
+    r.factorsAt = math.max(c.now, (r.factorsAt or 0) + 1)
   end
   local proof = Record.proving(r)
   if c.confirmFactor then
@@ -500,15 +511,12 @@ end
 -- factor.go
 
 function Record.unchanged(r, u)
-  if r.revokedAt and r.revokedAt >= u.since then
-    return false
-  end
-  for id, f in pairs(r.factors) do
-    if f.confirmed and not (u.factors or {})[id] then
-      return false
-    end
-  end
-  return true
+  return (r.revokedAt or 0) < u.since and (r.factorsAt or 0) < u.since
+end
+
+function Record.changesFactors(r, c)
+  local removed = c.removeFactor and r.factors[c.removeFactor.id]
+  return c.confirmFactor or (c.addFactor and c.addFactor.confirmed) or (removed and removed.confirmed) or c.reset
 end
 
 function Record.mayEnrol(r, rule)
@@ -714,7 +722,25 @@ function Record.renewSession(r, n)
     e.session = sessionName(n.to)
     r.elevations[elevationKey(e.session, e.type)] = e
   end
+  Record.dropRenewed(r, from.handle)
   return true
+end
+
+function Record.dropRenewed(r, handle)
+  local ids = {}
+  for id, s in pairs(r.sessions) do
+    if s.handle == handle and s.renewed then
+      ids[#ids + 1] = id
+    end
+  end
+  table.sort(ids, function(a, b)
+    local x, y = r.sessions[a].expires, r.sessions[b].expires
+    return x > y or (x == y and less(b, a))
+  end)
+  for i = maxRenewed + 1, #ids do
+    r.sessions[ids[i]] = nil
+    Record.dropElevations(r, sessionName(ids[i]))
+  end
 end
 
 function Record.endSessions(r, over)

@@ -51,6 +51,8 @@ type generator struct {
 	*rand.Rand
 	now  store.Instant
 	paid []map[string]int64 // of all payments, also of other records
+
+	current string // the id that a session has by now, if its renewal passed
 }
 
 type step struct {
@@ -77,6 +79,14 @@ func (g *generator) step() step {
 		return step{attempt: &store.Attempt{Tries: g.some(g.otpType), Group: g.some(g.otpType), Limits: limits, Now: now}}
 	}
 	c := &store.Change{Now: now}
+	if g.IntN(3) == 0 { // alone, or else few pass: a session is to have had many ids
+		c.RenewSession = &store.Renewal{From: g.current, To: g.hash(), Until: now.Add(g.minutes(20))}
+		if g.current == "" || g.IntN(8) == 0 {
+			c.RenewSession.From, c.RenewSession.Start = "", g.browser(now)
+		}
+		g.current = c.RenewSession.To
+		return step{change: c}
+	}
 	for _, set := range g.fields(c, limits) {
 		if g.IntN(10) == 0 {
 			set()
@@ -107,10 +117,7 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 			}
 		},
 		func() {
-			c.Unchanged = &store.Unchanged{Since: now.Add(-g.minutes(10)), Factors: make(map[string]bool)}
-			for range g.IntN(8) {
-				c.Unchanged.Factors[g.id()] = true
-			}
+			c.Unchanged = &store.Unchanged{Since: now.Add(-g.minutes(30))}
 		},
 		func() {
 			c.Settle = &store.Settlement{Paid: map[string]int64{g.otpType(): int64(now)}, Limits: limits}
@@ -145,13 +152,13 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 		},
 		func() {
 			s := g.browser(now)
-			c.StartSession = &store.NewSession{ID: g.id(), Session: *s}
+			c.StartSession = &store.NewSession{ID: g.hash(), Session: *s}
 			if g.IntN(2) == 0 {
-				c.StartSession.Replaces = g.id()
+				c.StartSession.Replaces = g.hash()
 			}
 		},
 		func() {
-			c.RenewSession = &store.Renewal{From: g.id(), To: g.id(), Until: now.Add(g.minutes(10))}
+			c.RenewSession = &store.Renewal{From: g.hash(), To: g.hash(), Until: now.Add(g.minutes(10))}
 			if g.IntN(2) == 0 {
 				c.RenewSession.From, c.RenewSession.Start = "", g.browser(now)
 			}
@@ -160,13 +167,13 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 			}
 		},
 		func() {
-			c.UseSession = &store.SessionUse{ID: g.id(), Expires: now.Add(g.minutes(60)), Data: g.bytes(), Version: g.IntN(2)}
+			c.UseSession = &store.SessionUse{ID: g.hash(), Expires: now.Add(g.minutes(60)), Data: g.bytes(), Version: g.IntN(2)}
 		},
 		func() {
 			if g.IntN(3) == 0 {
 				c.EndSessions = &store.SessionEnd{All: g.IntN(8) == 0}
 				if g.IntN(2) == 0 {
-					c.EndSessions.ID = g.id()
+					c.EndSessions.ID = g.hash()
 				}
 				if g.IntN(2) == 0 {
 					c.EndSessions.SID = g.session()
@@ -225,7 +232,7 @@ func (g *generator) elevation(now store.Instant) *store.Elevation {
 
 func (g *generator) browser(now store.Instant) *store.Session {
 	return &store.Session{
-		Handle: g.id(), Data: g.bytes(), SID: g.session(), StartedAt: now.Add(-g.minutes(20)), UsedAt: now.Add(-g.minutes(5)),
+		Handle: []string{"h", "H"}[g.IntN(2)], Data: g.bytes(), SID: g.session(), StartedAt: now.Add(-g.minutes(20)), UsedAt: now.Add(-g.minutes(5)),
 		Ends: now.Add(g.minutes(60)), Expires: now.Add(g.minutes(60)), Renewed: g.IntN(8) == 0,
 	}
 }
@@ -245,8 +252,11 @@ func (g *generator) bound() string {
 	if g.IntN(2) == 0 {
 		return g.session()
 	}
-	return store.SessionName(g.id())
+	return store.SessionName(g.hash())
 }
+
+// hash is the id of a browser session: of more than one session can have had.
+func (g *generator) hash() string { return []string{"1", "2", "3", "4", "f", "G", "h", "I"}[g.IntN(8)] }
 
 func (g *generator) id() string { return []string{"1", "2", "f", "G"}[g.IntN(4)] }
 

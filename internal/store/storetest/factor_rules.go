@@ -21,14 +21,12 @@ func enrol(session string, signedIn store.Instant) *store.EnrolmentRule {
 	return &store.EnrolmentRule{Session: session, NotBefore: Start, SignedIn: signedIn}
 }
 
-// unchanged asks for what was seen at an instant: the confirmed factors there were.
-func unchanged(since store.Instant, factors ...string) store.Change {
-	u := &store.Unchanged{Since: since, Factors: make(map[string]bool)}
-	for _, id := range factors {
-		u.Factors[id] = true
-	}
-	return store.Change{Now: Start, Unchanged: u}
+// unchanged asks, at an instant, for what was seen at another.
+func unchanged(now, since store.Instant) store.Change {
+	return store.Change{Now: now, Unchanged: &store.Unchanged{Since: since}}
 }
+
+func remove(id string) *store.OldFactor { return &store.OldFactor{ID: id, Type: "totp"} }
 
 func device(created store.Instant) store.Factor {
 	f := totp(created, true)
@@ -153,15 +151,42 @@ func factorRules() map[string][]any {
 			store.Change{Now: Start, ConfirmFactor: "f5"},
 		},
 		"what was seen is as it was": {
-			unchanged(Start), unchanged(Start, "f1"),
-			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)}, unchanged(Start),
-			confirmed, unchanged(Start), unchanged(Start, "f0"), unchanged(Start, "f1"), unchanged(Start, "f0", "f1"),
-			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start, Factors: map[string]bool{"f1": false}}},
+			unchanged(Start, Start), unchanged(Start, 0),
+			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)}, unchanged(Start, Start),
+			confirmed, unchanged(Start, Start), unchanged(Start, Start+1),
 			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, Enrolment: enrol("s", 0)},
-			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, RemoveFactor: &store.OldFactor{ID: "no such"}},
-			store.Change{Now: Start, RemoveFactor: &store.OldFactor{ID: "no such"}, PutCode: sent("no such", 1)},
-			store.Change{Now: Start, Revoke: after(time.Hour)}, unchanged(Start-1, "f1"), unchanged(Start, "f1"), unchanged(Start+1, "f1"),
-			store.Change{Now: after(time.Hour), Unchanged: unchanged(Start, "f1").Unchanged},
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, RemoveFactor: remove("no such")},
+			store.Change{Now: Start, RemoveFactor: remove("no such"), PutCode: sent("no such", 1)},
+			store.Change{Now: after(time.Minute), Revoke: after(time.Hour)},
+			unchanged(after(time.Minute), after(time.Minute)-1), unchanged(after(time.Minute), after(time.Minute)), unchanged(after(time.Minute), after(time.Minute)+1),
+			unchanged(after(time.Hour), after(time.Minute)),
+		},
+		"a change of factors is remembered": {
+			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)},
+			store.Change{Now: Start, RemoveFactor: remove("f0")}, unchanged(Start, Start),
+			store.Change{Now: Start, AddFactor: addFactor("f0", pending(""), 0)},
+			store.Change{Now: after(time.Minute), ConfirmFactor: "f0"}, unchanged(after(time.Minute), after(time.Minute)),
+			store.Change{Now: Start, AddFactor: addFactor("f1", totp(Start, true), 1)}, unchanged(Start, after(time.Minute)+1),
+			store.Change{Now: after(2 * time.Minute), Spend: &store.Spend{Factor: "f1", Step: 1}, Revoke: after(time.Hour)},
+			store.Change{Now: after(3 * time.Minute), RemoveFactor: remove("f1"), AddFactor: addFactor("f2", pending(""), 0)},
+			store.Change{Now: after(4 * time.Minute), ConfirmFactor: "no such"},
+			unchanged(after(4*time.Minute), after(3*time.Minute)), unchanged(after(4*time.Minute), after(4*time.Minute)),
+			store.Change{Now: after(5 * time.Minute), Reset: true}, unchanged(after(5*time.Minute), after(5*time.Minute)),
+			unchanged(after(24*time.Hour), after(time.Hour)), unchanged(after(24*time.Hour+5*time.Minute), after(5*time.Minute)),
+		},
+		"nothing is completed twice, whatever is left of it": {
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, AddFactor: addFactor("f1", totp(Start, true), 0)},
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, AddFactor: addFactor("f1", totp(Start, true), 0)},
+			store.Change{Now: Start, RemoveFactor: remove("f1")},
+			store.Change{Now: Start, Unchanged: &store.Unchanged{Since: Start}, AddFactor: addFactor("f1", totp(Start, true), 0)},
+			store.Change{Now: after(24*time.Hour - time.Minute), Unchanged: &store.Unchanged{Since: Start}, AddFactor: addFactor("f1", totp(Start, true), 0)},
+			unchanged(after(24*time.Hour+time.Minute), Start),
+		},
+		"what is remembered ends in a record that stays": {
+			store.Change{Now: Start, SetCredential: &store.NewCredential{Kind: "pin", Hash: []byte("hash")}},
+			confirmed, store.Change{Now: after(time.Minute), RemoveFactor: remove("f1")},
+			unchanged(after(24*time.Hour), Start), unchanged(after(24*time.Hour+time.Minute), Start),
+			store.Change{Now: after(24*time.Hour + time.Minute), RemoveFactor: remove("f1")},
 		},
 		"a factor keeps its name where it gets none": {
 			store.Change{Now: Start, AddFactor: addFactor("f1", pending(""), 0), FactorName: "nothing is confirmed"},

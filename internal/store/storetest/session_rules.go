@@ -201,6 +201,22 @@ func testFull(t *testing.T, s store.Storage) {
 			t.Errorf("%d sessions", len(o.Record.Sessions))
 		}
 	})
+	t.Run("renewed ids", func(t *testing.T) {
+		p := newPair(t, s)
+		p.apply(starts(name(0), session("A", "", Start), ""))
+		p.apply(starts("other", session("B", "", Start), ""))
+		p.apply(renews("other", "another"))
+		for i := range 9 { // of each pair that expires at once one has the lesser key
+			p.apply(store.Change{
+				Now: Start, RenewSession: &store.Renewal{From: name(i), To: name(i + 1), Until: at(i + 10)},
+				Elevate: elevation(store.SessionName(name(i+1)), "totp", Start),
+			})
+		}
+		o := p.apply(store.Change{Now: Start, RenewSession: &store.Renewal{From: name(9), To: "last", Until: at(2)}}) // itself the first to expire
+		if want := 3 + store.MaxRenewed; len(o.Record.Sessions) != want {
+			t.Errorf("%d ids, want %d", len(o.Record.Sessions), want)
+		}
+	})
 	t.Run("members", func(t *testing.T) {
 		p := newPair(t, s)
 		for i := range store.MaxMembers + 5 {
