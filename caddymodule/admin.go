@@ -78,7 +78,7 @@ var adminActions = map[string]adminAction{
 // maxCredential is how long a PIN or a password may be, in bytes.
 const maxCredential = 1024
 
-// setCredential sets a PIN or a password. An issuer that is not configured is a
+// setCredential sets a PIN or a password. An issuer or realm that is not configured is a
 // mistake here: nobody could ever use it. What else the API does may still be
 // wanted for an issuer that was removed.
 func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secret string) error {

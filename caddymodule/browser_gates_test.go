@@ -1,6 +1,8 @@
 package caddymodule_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/caddy-otp/caddy-otp/internal/exampleop"
@@ -148,4 +150,46 @@ func TestSubjectUsersPIN(t *testing.T) {
 		t.Errorf("%d in the realm, %d in another", shop, caddy)
 	}
 	send(t, "POST", n.site+"/user/otp", `{"pin":"8299"}`, "Content-Type: application/json").want(t, 201, "")
+}
+
+// A session that no handler takes any more leads to a sign-in, also from another site's
+// link, and to nothing that goes round in circles.
+func TestBrowserSessionOfNoUse(t *testing.T) {
+	t.Parallel()
+	n := setup{site: webSite}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	n.reload(strings.Replace(n.caddyfile, "client web ", "client another ", 1))
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		b.header = []string{"Sec-Fetch-Site: " + site}
+		p := b.open("/account")
+		for hops := 0; strings.HasPrefix(p.Header.Get("Location"), "/"); hops++ {
+			if hops > 3 {
+				t.Fatalf("%s: redirected for ever, at last to %s", site, p.Header.Get("Location"))
+			}
+			p = b.open(p.Header.Get("Location"))
+		}
+		if p.Status != 302 {
+			t.Errorf("%s: %d, %s", site, p.Status, p.url)
+		}
+		b.open("/.otp/sign-in?rd=%2Faccount").wantSignIn(t, n.provider.Issuer())
+	}
+}
+
+// Who adds a second authenticator, and was too late, is told so.
+func TestBrowserOutdatedSetup(t *testing.T) {
+	t.Parallel()
+	n := setup{site: webSite}.on(embedded).web(t)
+	b, u := n.browser(t), n.visitor(t)
+	b.signIn("/account", u.name)
+	b.enrol()
+	second := b.open("/.otp/factors/new").secret(t)
+	b.fetch("POST", "/user/devices/totp", fmt.Sprintf(device, ""), "Content-Type: application/vnd.api+json").want(t, 403, "invalid-credentials")
+	u.administer("revoke").want(t, 204, "")
+	eventually(t, "the session ends", func() bool { return b.another().open("/account").Status == 302 })
+	b.signIn("/account", u.name)
+	p := b.submit("/.otp/factors/new", "otp", codeAt(t, second, 0))
+	if p.Status == 303 {
+		t.Errorf("as if it were added: to %s", p.Header.Get("Location"))
+	}
 }

@@ -310,8 +310,12 @@ func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
 		return c
 	}
 	c.Renewal = &otp.Renewal{Done: func(cookie string) { p.renewed(w, cookie) }}
-	if p.session != nil {
-		c.Renewal.From, c.Standing = p.session.Ref, &p.session.Standing
+	if p.session == nil {
+		return c
+	}
+	c.Renewal.From = p.session.Ref
+	if p.session.Handle != "" { // it was read
+		c.Standing = &p.session.Standing
 	}
 	return c
 }
@@ -324,11 +328,10 @@ func (p *passage) renewed(w http.ResponseWriter, cookie string) {
 	id := *p.identity
 	id.Session = p.source.session.Name()
 	p.identity = &id
-	if p.session != nil {
-		session := *p.session
-		session.Ref = p.source.session
-		p.session = &session
+	if p.session == nil {
+		p.session = new(otp.Session) // which began with its elevation
 	}
+	p.session = p.session.Renamed(p.source.session)
 }
 
 // visitor is who makes the request, for the pages.

@@ -42,7 +42,8 @@ type subject struct {
 const (
 	subjectSource = "subject "
 	defaultRealm  = "caddy"
-	// basicUser is the user whom Caddy's own basic_auth has authenticated.
+	// basicUser is the user whom a provider of Caddy's authentication knows: with
+	// basic_auth, by the password.
 	basicUser  = "http.auth.user.id"
 	maxSubject = 255 // bytes, as of a token's sub
 )

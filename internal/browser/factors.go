@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -124,7 +125,7 @@ func (v *visit) confirmNewFactor() {
 		v.jar.EndSetup(v.w.Header())
 		redirect(v.w, v.returnTo(accountPath+"?notice="+pages.Added), http.StatusSeeOther)
 		return
-	case errors.Is(err, otp.ErrNotFound) && visitor.provedWithin(otp.TOTP, recoveryAge, v.Now()): // in another tab
+	case errors.Is(err, otp.ErrNotFound) && v.setUpElsewhere(visitor):
 		redirect(v.w, v.returnTo(accountPath), http.StatusSeeOther)
 		return
 	case errors.Is(err, otp.ErrNotFound): // too long ago, or something else has changed
@@ -145,6 +146,16 @@ func (v *visit) confirmNewFactor() {
 	v.setUp(visitor, status, func(p *pages.FactorNew) {
 		p.Problem, p.RetryAt, p.Recovery = problem, retryAt, false
 	})
+}
+
+// setUpElsewhere tells whether another tab of this browser has just added the
+// authenticator: there is nothing left to set up, and a new one.
+func (v *visit) setUpElsewhere(visitor *Visitor) bool {
+	account, err := v.OTP.Overview(v.r.Context(), visitor.Caller)
+	return err == nil && v.jar.Setup() == "" && visitor.provedWithin(otp.TOTP, recoveryAge, v.Now()) &&
+		slices.ContainsFunc(account.Factors, func(f otp.Factor) bool {
+			return f.Type == otp.TOTP && v.Now().Sub(f.CreatedAt) <= recoveryAge
+		})
 }
 
 // factorName is what a user calls a factor, without what would break a line.

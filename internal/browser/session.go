@@ -128,7 +128,12 @@ func (m *Realm) AccessToken(ctx context.Context, s *otp.Session) (string, error)
 	}
 	// Requests of one session wait for one exchange. That goes on when they do not:
 	// a new refresh token that nobody keeps ends the session.
-	exchange := m.renewals.DoChan(s.Handle, func() (any, error) {
+	exchange := m.renewals.DoChan(s.Handle, func() (access any, err error) {
+		defer func() { // or it would end the process: there is no request around it
+			if recover() != nil {
+				err = token.ErrUnavailable
+			}
+		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
 		defer cancel()
 		return m.renewAccess(ctx, s.Ref)
@@ -173,7 +178,7 @@ func (m *Realm) renewAccess(ctx context.Context, ref otp.SessionRef) (string, er
 		case t.Refresh == "" && !t.due(now, 0):
 			return t.Access, nil
 		case t.Refresh == "":
-			return "", otp.ErrNoSession
+			return "", errors.Join(otp.ErrNoSession, m.OTP.DropSession(ctx, ref))
 		case now.Sub(time.Unix(t.Renewing, 0)) >= renewTime:
 			access, err := m.renewClaimed(ctx, s, d, client)
 			if !errors.Is(err, errClaimed) {

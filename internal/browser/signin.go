@@ -46,8 +46,8 @@ func (s *Site) SignIn(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, r
 // that they have.
 func (v *visit) signIn() {
 	returnTo := v.returnTo("/")
-	if ref, ok := otp.ParseSessionRef(v.jar.Session()); ok && IsUnwanted(v.r) {
-		if _, err := v.OTP.Session(v.r.Context(), ref); err == nil {
+	if IsUnwanted(v.r) {
+		if visitor, err := v.Authenticate(v.w, v.r); err == nil && visitor.Session != nil {
 			redirect(v.w, returnTo, http.StatusSeeOther)
 			return
 		}
@@ -226,8 +226,8 @@ func (v *visit) signInFailed(err error, again string) {
 	}
 }
 
-// startSession begins the session of a user who has signed in, and ends the one
-// that the browser had: nobody finds an earlier id good for a later user.
+// startSession begins the session of a user who has signed in, and ends those that
+// the browser had: nobody finds an earlier id good for a later user.
 func (v *visit) startSession(c *Client, done *signin.SignedIn) error {
 	kept, err := newSignedIn(c, done, v.Now())
 	if err != nil {
@@ -238,7 +238,12 @@ func (v *visit) startSession(c *Client, done *signin.SignedIn) error {
 		return err
 	}
 	sid, _ := done.Claims["sid"].(string)
-	before, _ := otp.ParseSessionRef(v.jar.Session())
+	var before []otp.SessionRef
+	for _, cookie := range v.jar.Sessions() { // one, unless somebody has tampered
+		if ref, ok := otp.ParseSessionRef(cookie); ok {
+			before = append(before, ref)
+		}
+	}
 	who := otp.Caller{
 		Subject:  otp.Subject{Issuer: done.Identity.Issuer, ID: done.Identity.Subject},
 		ClientIP: v.ClientIP(v.r),

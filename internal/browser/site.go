@@ -127,7 +127,7 @@ func (s *Site) Failed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, token.ErrUnavailable):
 		jsonapi.Unavailable(w.Header(), jsonapi.ProviderUnavailable)
 		s.fail(w, r, http.StatusServiceUnavailable, pages.ProviderUnavailable, s.retryURL(r))
-	case errors.Is(err, token.ErrNoLinkedIdentity), errors.Is(err, errNotAccepted):
+	case errors.Is(err, token.ErrNoLinkedIdentity):
 		s.fail(w, r, http.StatusForbidden, pages.Refused, "")
 	case errors.Is(err, otp.ErrEnrolmentClosed):
 		s.fail(w, r, http.StatusForbidden, pages.EnrolmentClosed, "")
@@ -140,9 +140,6 @@ func (s *Site) Failed(w http.ResponseWriter, r *http.Request, err error) {
 		s.fail(w, r, http.StatusInternalServerError, pages.Internal, "")
 	}
 }
-
-// errNotAccepted means that the user of another issuer signed in.
-var errNotAccepted = errors.New("the issuer is not accepted here")
 
 // retryURL is where a page that could not be shown is asked for again.
 func (m *Realm) retryURL(r *http.Request) string {

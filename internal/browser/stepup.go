@@ -100,7 +100,8 @@ func (s *Site) stepUpPage(v *Visitor, account otp.Overview, c challenge) pages.S
 		page.CanMail, page.MailedTo = true, masked(address)
 	}
 	// Who has neither may have a code of an app of theirs.
-	page.Authenticator = account.Has(factorTypes(c.types)...) || !page.CanMail
+	takesCodes := len(c.types) == 0 || !slices.Equal(c.types, []otp.Type{otp.Recovery})
+	page.Authenticator = takesCodes && (account.Has(factorTypes(c.types)...) || !page.CanMail)
 	page.CanEnrol = !account.HasFactor() && !s.OTP.EnrolmentClosed()
 	// Where it passes no gate, and sets nothing up either, it is not worth a code.
 	page.Recovery = account.RecoveryCodes > 0 && (!s.OTP.EnrolmentClosed() || len(c.types) == 0 || slices.Contains(c.types, otp.Recovery))

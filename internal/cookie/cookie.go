@@ -107,7 +107,7 @@ func (j *Jar) add(name, value string) {
 		j.session = append(j.session, value)
 	case plain == setupName:
 		j.setup = append(j.setup, value)
-	case isFlow && len(j.flows) < 2*MaxFlows && flowID.MatchString(id):
+	case isFlow && len(j.flows) < 4*MaxFlows && flowID.MatchString(id):
 		if j.flows == nil {
 			j.flows = make(map[string]string)
 		}

@@ -45,7 +45,7 @@ func (s *Service) BeginAuthenticator(ctx context.Context, who Caller, sealed str
 	if kept, err := s.openSetup(who.Subject, sealed); err == nil && r.Unchanged(*kept.since()) {
 		return kept.setup(sealed), nil
 	}
-	since := max(store.At(s.now()), r.FactorsAt+1) // after what was seen, whatever the clock
+	since := max(store.At(s.now()), r.FactorsAt+1, r.RevokedAt+1) // after what was seen, whatever the clock
 	begun := setup{ID: uuid.NewString(), Secret: newSecret(), Since: since}
 	plain, err := json.Marshal(begun)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -97,6 +98,13 @@ type Session struct {
 	ends    store.Instant
 }
 
+// Renamed is the session under the id that it has got. What was read of it before is
+// not remembered under either.
+func (s Session) Renamed(ref SessionRef) *Session {
+	s.Ref, s.Standing.key = ref, memoryKey{}
+	return &s
+}
+
 // InFlight tells whether the session has another id by now, and this one serves
 // the requests that were on their way.
 func (s *Session) InFlight() bool { return s.renewed }
@@ -108,15 +116,15 @@ type NewSession struct {
 	// Provider is the provider's own name for its session (the claim sid), empty
 	// if it has none: by it the provider ends the session.
 	Provider string
-	// Replaces is the session that the browser had. It ends.
-	Replaces SessionRef
+	// Replaces are the sessions that the browser had. They end.
+	Replaces []SessionRef
 }
 
 // ErrNoSession means that there is no such session, or no longer.
 var ErrNoSession = errors.New("no such session")
 
 // StartSession begins a browser session of a subject who has signed in, and
-// returns its cookie. The session that it replaces ends, whosever it was. The
+// returns its cookie. The sessions that it replaces end, whosever they were. The
 // error is [ErrUnavailable].
 func (s *Service) StartSession(ctx context.Context, who Caller, n NewSession) (cookie string, err error) {
 	now := store.At(s.now())
@@ -138,14 +146,18 @@ func (s *Service) StartSession(ctx context.Context, who Caller, n NewSession) (c
 		kept.SID = hash64(n.Provider)
 	}
 	start := &store.NewSession{ID: ref.hash, Session: kept}
-	if n.Replaces.key == key {
-		start.Replaces = n.Replaces.hash
-	}
+	others := slices.DeleteFunc(slices.Clone(n.Replaces), func(r SessionRef) bool {
+		same := start.Replaces == "" && r.key == key
+		if same {
+			start.Replaces = r.hash
+		}
+		return same
+	})
 	if _, err := s.vault.Apply(ctx, ref, store.Change{Now: now, StartSession: start}); err != nil {
 		return "", err
 	}
-	if n.Replaces.key != key {
-		if err := s.endSession(ctx, n.Replaces); err != nil {
+	for _, other := range others {
+		if err := s.endSession(ctx, other); err != nil {
 			return "", err
 		}
 	}

@@ -796,11 +796,11 @@ func TestSessionsAreRemembered(t *testing.T) {
 			return o.EndSessions(o.t.Context(), ProviderSignOut{Issuer: b.who.Subject.Issuer, SID: "sid"}, "")
 		}, false},
 		"replaced": {func(o *node, b *browser) error {
-			_, err := o.StartSession(o.t.Context(), b.who, NewSession{Replaces: b.ref()})
+			_, err := o.StartSession(o.t.Context(), b.who, NewSession{Replaces: []SessionRef{b.ref()}})
 			return err
 		}, false},
 		"replaced by somebody else's": {func(o *node, b *browser) error {
-			_, err := o.StartSession(o.t.Context(), o.newCaller("somebody else"), NewSession{Replaces: b.ref()})
+			_, err := o.StartSession(o.t.Context(), o.newCaller("somebody else"), NewSession{Replaces: []SessionRef{b.ref()}})
 			return err
 		}, false},
 		"renewed": {func(o *node, b *browser) error {
@@ -1060,13 +1060,13 @@ func TestReplaces(t *testing.T) {
 	eachStorage(t, func(t *testing.T, n *node) {
 		first, apart := n.signIn("alice"), n.signIn("alice")
 		first.elevate()
-		second := n.signIn("alice", func(s *NewSession) { s.Replaces = first.ref() })
+		second := n.signIn("alice", func(s *NewSession) { s.Replaces = []SessionRef{first.ref()} })
 		n.wantNone(first.ref())
 		if n.mustOpen(second.ref()).elevated() {
 			t.Error("the elevation lives on")
 		}
 		second.elevate()
-		third := n.signIn("bob", func(s *NewSession) { s.Replaces = second.ref() })
+		third := n.signIn("bob", func(s *NewSession) { s.Replaces = []SessionRef{second.ref()} })
 		n.wantNone(second.ref())
 		if r, _ := n.raw(second.who); len(r.Elevations) != 0 || len(r.Sessions) != 1 {
 			t.Errorf("alice has %+v, %+v", r.Elevations, r.Sessions)
@@ -1074,7 +1074,7 @@ func TestReplaces(t *testing.T) {
 		n.mustOpen(third.ref())
 		n.mustOpen(apart.ref())
 
-		gone := n.signIn("bob", func(s *NewSession) { s.Replaces = first.ref() }) // long gone
+		gone := n.signIn("bob", func(s *NewSession) { s.Replaces = []SessionRef{first.ref()} }) // long gone
 		n.mustOpen(gone.ref())
 		n.mustOpen(third.ref())
 	})

@@ -72,7 +72,7 @@ type Record struct {
 	RevokedUntil Instant `json:"revokedUntil,omitempty"`
 
 	// FactorsAt is when a factor last came to count, or one that counted went.
-	// What was begun before it is not completed. Forgotten after setupAge.
+	// What was begun before it is not completed. Forgotten a day later.
 	FactorsAt Instant `json:"factorsAt,omitempty"`
 }
 
