@@ -174,6 +174,8 @@ func (v *visit) callback() {
 	state, origin := v.form.Get("state"), v.OriginOf(v.r).String()
 	flow, err := v.openFlow(state, origin, v.jar.Flow(state))
 	if err != nil {
+		v.Logger.Info("sign-in failed", slog.Any("error", err))
+		v.Refused(v.r, stepup.InvalidToken)
 		v.fail(v.w, v.r, http.StatusBadRequest, pages.SignInExpired, withReturn(signInPath, "/"))
 		return
 	}
