@@ -23,52 +23,40 @@ type Pages struct {
 
 // StepUp asks for a one-time password.
 func (p *Pages) StepUp(w http.ResponseWriter, r *http.Request, status int, d StepUp) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
-	p.write(w, r, status, lang, stepUpPage, frame, d)
+	p.write(w, r, status, stepUpPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // Account shows what the user signs in with.
 func (p *Pages) Account(w http.ResponseWriter, r *http.Request, status int, d Account) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
-	p.write(w, r, status, lang, accountPage, frame, d)
+	p.write(w, r, status, accountPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // FactorNew sets up an authenticator. A URI of another scheme than otpauth is
 // left out.
 func (p *Pages) FactorNew(w http.ResponseWriter, r *http.Request, status int, d FactorNew) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
 	if !strings.HasPrefix(string(d.URI), "otpauth://") {
 		d.URI = ""
 	}
-	p.write(w, r, status, lang, factorNewPage, frame, d)
+	p.write(w, r, status, factorNewPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // RecoveryCodes shows new recovery codes.
 func (p *Pages) RecoveryCodes(w http.ResponseWriter, r *http.Request, status int, d RecoveryCodes) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
-	p.write(w, r, status, lang, recoveryCodesPage, frame, d)
+	p.write(w, r, status, recoveryCodesPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // Issuers asks where to sign in.
 func (p *Pages) Issuers(w http.ResponseWriter, r *http.Request, status int, d Issuers) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
-	p.write(w, r, status, lang, issuersPage, frame, d)
+	p.write(w, r, status, issuersPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // Error tells what did not work. Without a RetryURL, the kinds that a look at
 // the user's own page helps with lead there.
 func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, d Error) {
-	lang, frame := p.frame(r)
-	d.Frame = frame
 	if d.RetryURL == "" && (d.Kind == FactorLimit || d.Kind == FactorNotFound) {
 		d.RetryURL = "/.otp/"
 	}
-	p.write(w, r, status, lang, errorPage, frame, d)
+	p.write(w, r, status, errorPage, func(f Frame) any { d.Frame = f; return d })
 }
 
 // frame returns what a request's page has around it, and the index of its language.
@@ -81,10 +69,12 @@ func (p *Pages) frame(r *http.Request) (lang int, f Frame) {
 	return lang, f
 }
 
-// write answers only when the whole page is there: half of one is worse than none.
-func (p *Pages) write(w http.ResponseWriter, r *http.Request, status, lang int, page string, f Frame, data any) {
+// write answers by a page, with the data that framed makes of its frame, and only when
+// the whole page is there: half of one is worse than none.
+func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, page string, framed func(Frame) any) {
+	lang, f := p.frame(r)
 	var body bytes.Buffer
-	if err := p.sets[lang][page].Execute(&body, data); err != nil {
+	if err := p.sets[lang][page].Execute(&body, framed(f)); err != nil {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
 		return
