@@ -16,9 +16,8 @@ import (
 
 // What a provider may take of ours with one answer.
 const (
-	maxBody    = 1 << 20
-	maxHeaders = 64 << 10
-	timeout    = 10 * time.Second
+	maxBody = 1 << 20
+	timeout = 10 * time.Second
 )
 
 var errTooLarge = errors.New("the answer is larger than 1 MiB")
@@ -31,23 +30,13 @@ func newHTTPClient(given *http.Client) *http.Client {
 		base = given.Transport
 	}
 	if base == nil {
-		base = newTransport()
+		base = token.NewTransport()
 	}
 	return &http.Client{
 		Transport:     bounded{base},
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-func newTransport() http.RoundTripper {
-	base, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return http.DefaultTransport
-	}
-	t := base.Clone()
-	t.MaxResponseHeaderBytes = maxHeaders
-	return t
 }
 
 // bounded reads each answer to its end before it is looked at, so that one that

@@ -16,8 +16,8 @@ const (
 	maxRedirects = 3
 )
 
-// newTransport is the default one with a cap on response headers as well.
-func newTransport() http.RoundTripper {
+// NewTransport is the default one with a cap on response headers as well.
+func NewTransport() http.RoundTripper {
 	base, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		return http.DefaultTransport

@@ -82,7 +82,7 @@ func NewProvider(issuerURL, jwksURL string, opt ProviderOptions) *Provider {
 	}
 	client := opt.Client
 	if client == nil {
-		client = &http.Client{Transport: newTransport()}
+		client = &http.Client{Transport: NewTransport()}
 	}
 	p.client = &http.Client{Transport: client.Transport, Timeout: client.Timeout, CheckRedirect: followSecurely}
 	return p
