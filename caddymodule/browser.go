@@ -122,13 +122,11 @@ func (a *App) addClient(issuer *Issuer, url, id, secret string, provider *pooled
 
 // site is the browsers' side of a handler that accepts what admission says.
 func (a *App) site(by admission, authenticate func(http.ResponseWriter, *http.Request) (*browser.Visitor, error)) *browser.Site {
-	return &browser.Site{
-		Realm:        &a.realm,
-		Issuers:      by.issuers,
+	return a.realm.Site(by.issuers, browser.Site{
 		Subject:      by.subject != nil,
 		Authenticate: authenticate,
 		Refused:      func(r *http.Request, reason stepup.Reason) { a.auditRefusal(r, a.passage(r), reason) },
-	}
+	})
 }
 
 // requestedPath is what a browser asked for, before anything was rewritten.

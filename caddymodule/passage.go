@@ -210,7 +210,7 @@ func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
 	if !ok || a.realm.CheckOrigin(r) != nil {
 		return nil, token.ErrMissing
 	}
-	if err := a.sameOrigin(r); err != nil {
+	if err := a.realm.CheckSameOrigin(r); err != nil {
 		return nil, err
 	}
 	from := source{"session", ref}
@@ -242,10 +242,6 @@ func (p *passage) found(from source, id *token.Identity, session *otp.Session) {
 	p.identity, p.source, p.session, p.browser = id, from, session, false
 	p.admitted, p.proofs, p.shown = false, nil, nil
 }
-
-// sameOrigin refuses a request that changes something, or opens a channel, and that
-// another site had a browser send: the browser adds what authenticates it by itself.
-func (a *App) sameOrigin(r *http.Request) error { return a.realm.CheckSameOrigin(r) }
 
 // Restriction narrows which tokens a handler accepts.
 type Restriction struct {

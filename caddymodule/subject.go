@@ -134,7 +134,7 @@ func (s *subject) signedInAt(r *http.Request, user string, now time.Time) time.T
 
 // bySubject returns who makes a request that an earlier handler authenticated.
 func (a *App) bySubject(r *http.Request, p *passage, s *subject) (*token.Identity, error) {
-	if err := a.sameOrigin(r); err != nil {
+	if err := a.realm.CheckSameOrigin(r); err != nil {
 		return nil, err
 	}
 	user, err := s.user(r)

@@ -84,19 +84,25 @@ func (m *Realm) checkPage(r *http.Request) error {
 // CheckSameOrigin refuses a request that changes something, or opens a channel
 // that might, and that a page of another origin had the browser send (CWE-352).
 func (m *Realm) CheckSameOrigin(r *http.Request) error {
-	protection := http.NewCrossOriginProtection()
-	if m.Origin != nil {
-		if err := protection.AddTrustedOrigin(m.Origin.String()); err != nil {
-			return stepup.ErrCrossOrigin
-		}
-	}
 	if r.Header.Get("Upgrade") != "" { // a GET, and yet no mere look
 		changing := *r
 		changing.Method = http.MethodPost
 		r = &changing
 	}
-	if protection.Check(r) != nil {
+	protection, err := m.protection()
+	if err != nil || protection.Check(r) != nil {
 		return stepup.ErrCrossOrigin
 	}
 	return nil
+}
+
+// protection is the one for all requests.
+func (m *Realm) protection() (*http.CrossOriginProtection, error) {
+	m.protecting.Do(func() {
+		m.protects = http.NewCrossOriginProtection()
+		if m.Origin != nil {
+			m.protectErr = m.protects.AddTrustedOrigin(m.Origin.String())
+		}
+	})
+	return m.protects, m.protectErr
 }

@@ -74,7 +74,7 @@ func (s *Site) find(path string) (methods map[string]route, id string) {
 		}
 	}
 	for _, r := range methods {
-		if r.provider && len(s.clients()) == 0 {
+		if r.provider && len(s.clients) == 0 {
 			return nil, ""
 		}
 	}
@@ -83,8 +83,7 @@ func (s *Site) find(path string) (methods map[string]route, id string) {
 
 // IsPage tells whether a path is a page's, on whatever site.
 func IsPage(path string) bool {
-	_, isFactor := strings.CutPrefix(path, factorsPath)
-	return routes[path] != nil || isFactor
+	return routes[path] != nil || strings.HasPrefix(path, factorsPath)
 }
 
 // Serves tells whether a path is a page of this site's.

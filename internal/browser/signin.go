@@ -34,7 +34,7 @@ func (s *Site) SignIn(w http.ResponseWriter, r *http.Request, jar *cookie.Jar, r
 		s.Failed(w, r, err)
 		return
 	}
-	clients := s.clients()
+	clients := s.clients
 	if len(clients) != 1 {
 		redirect(w, withReturn(signInPath, returnTo), http.StatusFound)
 		return
@@ -52,7 +52,7 @@ func (v *visit) signIn() {
 			return
 		}
 	}
-	clients := v.clients()
+	clients := v.clients
 	if issuer := v.form.Get("issuer"); issuer != "" {
 		for _, c := range clients {
 			if c.Issuer == issuer {
@@ -201,7 +201,7 @@ func (v *visit) callback() {
 
 // accepts tells whether users of an issuer are accepted here.
 func (s *Site) accepts(issuer string) bool {
-	for _, c := range s.clients() {
+	for _, c := range s.clients {
 		if c.Issuer == issuer {
 			return true
 		}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -53,6 +54,10 @@ type Realm struct {
 	Logger      *slog.Logger
 
 	renewals singleflight.Group // of access tokens, by session
+
+	protecting sync.Once
+	protects   *http.CrossOriginProtection
+	protectErr error
 }
 
 // Client is a provider that browsers sign in at.
@@ -78,8 +83,6 @@ func (m *Realm) client(issuer string) *Client {
 // Site is the browsers' side of one handler.
 type Site struct {
 	*Realm
-	// Issuers are the only ones whose users are accepted; none: all are.
-	Issuers []string
 	// Subject tells that somebody else authenticates the users: nobody signs in or
 	// out here.
 	Subject bool
@@ -89,21 +92,23 @@ type Site struct {
 	// Refused hears of requests that are refused otherwise than for what they
 	// guess.
 	Refused func(*http.Request, stepup.Reason)
+
+	clients []*Client // whose users are accepted here
+}
+
+// Site returns a site that accepts the users of those issuers; none: of all.
+func (m *Realm) Site(issuers []string, s Site) *Site {
+	s.Realm = m
+	if !s.Subject {
+		s.clients = slices.DeleteFunc(slices.Clone(m.Clients), func(c *Client) bool {
+			return len(issuers) > 0 && !slices.Contains(issuers, c.Issuer)
+		})
+	}
+	return &s
 }
 
 // On tells whether the site has pages.
-func (s *Site) On() bool { return s.Subject || len(s.clients()) > 0 }
-
-// clients are those whose users are accepted here.
-func (s *Site) clients() []*Client {
-	if s.Subject {
-		return nil
-	}
-	if len(s.Issuers) == 0 {
-		return s.Clients
-	}
-	return slices.DeleteFunc(slices.Clone(s.Clients), func(c *Client) bool { return !slices.Contains(s.Issuers, c.Issuer) })
-}
+func (s *Site) On() bool { return s.Subject || len(s.clients) > 0 }
 
 // Jar returns our cookies in a request, and takes them out of it.
 func (m *Realm) Jar(r *http.Request) *cookie.Jar { return cookie.Take(r, m.OriginOf(r).Secure()) }

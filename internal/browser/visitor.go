@@ -52,7 +52,7 @@ func (s *Site) Unauthenticated(w http.ResponseWriter, r *http.Request, jar *cook
 	}
 	var refused *token.InvalidError
 	switch {
-	case errors.Is(err, token.ErrMissing) && len(s.clients()) == 0:
+	case errors.Is(err, token.ErrMissing) && len(s.clients) == 0:
 		jsonapi.Write(w, token.Refuse(w.Header(), err))
 	case SignsIn(r, err):
 		s.SignIn(w, r, jar, returnTo)

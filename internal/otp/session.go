@@ -157,7 +157,7 @@ func (s *Service) StartSession(ctx context.Context, who Caller, n NewSession) (c
 		return "", err
 	}
 	for _, other := range others {
-		if err := s.endSession(ctx, other); err != nil {
+		if err := s.DropSession(ctx, other); err != nil {
 			return "", err
 		}
 	}
@@ -293,7 +293,7 @@ func (s *Service) SessionOf(ctx context.Context, subject Subject, ref SessionRef
 // EndSession ends a browser session and what was proved in it. The error is
 // [ErrUnavailable].
 func (s *Service) EndSession(ctx context.Context, ref SessionRef, clientIP string) error {
-	if err := s.endSession(ctx, ref); err != nil {
+	if err := s.DropSession(ctx, ref); err != nil {
 		return err
 	}
 	s.audit.Write(ctx, audit.Event{Name: audit.SignedOut, Subject: ref.key, ClientIP: clientIP})
@@ -302,10 +302,6 @@ func (s *Service) EndSession(ctx context.Context, ref SessionRef, clientIP strin
 
 // DropSession is EndSession where nobody asked for it.
 func (s *Service) DropSession(ctx context.Context, ref SessionRef) error {
-	return s.endSession(ctx, ref)
-}
-
-func (s *Service) endSession(ctx context.Context, ref SessionRef) error {
 	if ref == (SessionRef{}) {
 		return nil
 	}

@@ -612,7 +612,7 @@ func TestNoRenewal(t *testing.T) {
 	}{
 		"the session ended": {func(n *node, b *browser) { must(n.t, n.EndSession(n.t.Context(), b.ref(), b.who.ClientIP)) }, ErrNoSession},
 		"it ended meanwhile": {func(n *node, b *browser) {
-			n.storage.before = once("apply", func() error { return n.endSession(n.t.Context(), b.ref()) })
+			n.storage.before = once("apply", func() error { return n.DropSession(n.t.Context(), b.ref()) })
 		}, ErrNoSession},
 		"it is over":           {func(n *node, _ *browser) { n.clock.advance(time.Hour) }, ErrNoSession},
 		"the subject revoked":  {func(n *node, b *browser) { must(n.t, n.Revoke(n.t.Context(), b.who.Subject)) }, ErrNoSession},
