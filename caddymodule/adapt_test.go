@@ -139,10 +139,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"issuer without audience", app("issuer https://a.example"), "issuer https://a.example has no audience"},
 		{"issuer with an empty block", app("issuer https://a.example {\n}"), "has no audience"},
 
-		// Options that this version does not have.
-		{"mode sentinel", redis("mode sentinel"), `mode "sentinel" is unknown: this version knows single`},
-		{"mode cluster", redis("mode cluster"), `mode "cluster" is unknown: this version knows single`},
-		{"master_name", redis("master_name mymaster"), `"master_name" of storage redis; known are: address, `},
+		{"mode of redis", redis("mode ring"), `mode "ring" is unknown: the modes are single, sentinel and cluster`},
 
 		// Misspelt ones, in each block.
 		{"unknown in otp", app("isuer https://a.example"), `"isuer" ` + inApp},
@@ -150,7 +147,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"unknown in codes", app("codes {\nlength 6\n}"), "of codes; known are: digits, lifetime"},
 		{"unknown in totp", app("totp {\nperiod 30s\n}"), "of totp; known are: devices, issuer, skew"},
 		{"unknown in limits", app("limits {\ntries 5\n}"), "of limits; known are: attempts, cap, lock, pin_attempts, reveal, sends"},
-		{"unknown in redis", redis("host a"), "of storage redis; known are: address, db, key_prefix, mode, password, timeout, tls, username"},
+		{"unknown in redis", redis("host a"), "of storage redis; known are: address, db, key_prefix, master_name, mode, password, replicas, sentinel_password, sentinel_username, timeout, tls, username"},
 		{"unknown in tls", redis("tls {\ncert a\n}"), "of tls; known are: ca"},
 		{"unknown in bbolt", app("storage bbolt a {\nmode 0600\n}"), "storage bbolt has none"},
 		{"unknown in credentials local", app("credentials local {\nhash bcrypt\n}"), "credentials local has none"},

@@ -19,7 +19,8 @@ func init() { caddy.RegisterModule(new(AdminAPI)) }
 
 // AdminAPI adds what operators do about one subject to Caddy's admin API:
 // `POST /otp/subjects/` and one of `show`, `set-pin`, `set-password`, `unlock`,
-// `revoke` and `reset`, with a JSON body that has `issuer` and `subject`.
+// `revoke` and `reset`, with a JSON body that has `issuer` and `subject`. And
+// `POST /otp/rekey`, which seals everything anew under the first `key`.
 //
 // Whoever reaches Caddy's admin endpoint can remove a user's second factor.
 type AdminAPI struct{}
@@ -33,7 +34,7 @@ const subjectsPath = "/otp/subjects/"
 
 // Routes returns the routes.
 func (*AdminAPI) Routes() []caddy.AdminRoute {
-	var routes []caddy.AdminRoute
+	routes := []caddy.AdminRoute{{Pattern: rekeyPath, Handler: caddy.AdminHandlerFunc(rekeyHandler)}}
 	for name, action := range adminActions {
 		routes = append(routes, caddy.AdminRoute{Pattern: subjectsPath + name, Handler: adminHandler(action)})
 	}
@@ -93,21 +94,18 @@ func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secre
 
 func adminHandler(action adminAction) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("method not allowed: use POST")}
+		if err := checkPost(w, r); err != nil {
+			return err
 		}
 		query, err := readAdminRequest(w, r)
 		if err != nil {
 			return err
 		}
-		// The app of the configuration that runs now; this module is made
-		// before any app is.
-		v, err := caddy.ActiveContext().AppIfConfigured("otp")
+		app, err := runningApp()
 		if err != nil {
-			return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no otp block is configured")}
+			return err
 		}
-		answer, err := action(r, v.(*App), query)
+		answer, err := action(r, app, query)
 		if err != nil {
 			return adminError(err)
 		}
@@ -115,9 +113,31 @@ func adminHandler(action adminAction) caddy.AdminHandlerFunc {
 			w.WriteHeader(http.StatusNoContent)
 			return nil
 		}
-		w.Header().Set("Content-Type", "application/json")
-		return json.NewEncoder(w).Encode(answer)
+		return writeAnswer(w, answer)
 	}
+}
+
+func checkPost(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodPost {
+		return nil
+	}
+	w.Header().Set("Allow", http.MethodPost)
+	return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("method not allowed: use POST")}
+}
+
+// runningApp is the app of the configuration that runs now; the module of the admin
+// API is made before any app is.
+func runningApp() (*App, error) {
+	v, err := caddy.ActiveContext().AppIfConfigured("otp")
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no otp block is configured")}
+	}
+	return v.(*App), nil
+}
+
+func writeAnswer(w http.ResponseWriter, answer any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(answer)
 }
 
 func readAdminRequest(w http.ResponseWriter, r *http.Request) (adminRequest, error) {

@@ -23,10 +23,11 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "otp",
 		Usage: "<command>",
-		Short: "Manages the one-time passwords and factors of a subject",
+		Short: "Manages one-time passwords, factors and keys",
 		Long: `
 Looks at, and changes, what a running Caddy keeps of one subject: a user, named
-by issuer and subject as in the user's tokens. It talks to Caddy's admin API.
+by issuer and subject as in the user's tokens; and takes care of its keys. It talks
+to Caddy's admin API.
 
 Secrets are read from standard input, never from arguments.`,
 		CobraFunc: func(cmd *cobra.Command) {
@@ -40,6 +41,7 @@ Secrets are read from standard input, never from arguments.`,
 				subjectCommand("unlock", "Ends a subject's locks, and has all counts start anew", ""),
 				subjectCommand("revoke", "Ends a subject's elevations and browser sessions, on all nodes", ""),
 				subjectCommand("reset", "Removes a subject's factors, codes, recovery codes, sessions, elevations and counts", ""),
+				rekeyCommand(),
 				keygenCommand(),
 			)
 		},
@@ -52,9 +54,7 @@ func subjectCommand(name, short string, reads otp.Kind) *cobra.Command {
 	cmd := &cobra.Command{Use: name + " --issuer <url> --subject <sub>", Short: short, Args: cobra.NoArgs}
 	cmd.Flags().String("issuer", "", "The issuer, as in the tokens' iss; with the option subject, its realm")
 	cmd.Flags().String("subject", "", "The subject, as in the tokens' sub")
-	cmd.Flags().StringP("address", "", "", "The address of the admin API endpoint, if not the default")
-	cmd.Flags().StringP("config", "c", "", "Configuration file to use to find the admin address, if --address is not set")
-	cmd.Flags().StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
+	addressFlags(cmd)
 	_ = cmd.MarkFlagRequired("issuer") // they are defined above
 	_ = cmd.MarkFlagRequired("subject")
 	cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(fl caddycmd.Flags) (int, error) {
@@ -64,6 +64,13 @@ func subjectCommand(name, short string, reads otp.Kind) *cobra.Command {
 		return caddy.ExitCodeSuccess, nil
 	})
 	return cmd
+}
+
+// addressFlags are those of Caddy's own commands that talk to the admin API.
+func addressFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("address", "", "", "The address of the admin API endpoint, if not the default")
+	cmd.Flags().StringP("config", "c", "", "Configuration file to use to find the admin address, if --address is not set")
+	cmd.Flags().StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
 }
 
 func runSubjectCommand(fl caddycmd.Flags, name string, reads otp.Kind) error {
@@ -83,16 +90,26 @@ func runSubjectCommand(fl caddycmd.Flags, name string, reads otp.Kind) error {
 	if err != nil {
 		return err
 	}
-	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
-	if err != nil {
-		return fmt.Errorf("finding the admin API: %w", err)
-	}
-	answer, err := caddycmd.AdminAPIRequest(address, http.MethodPost, subjectsPath+name, nil, bytes.NewReader(body))
+	answer, err := postToAdmin(fl, subjectsPath+name, body)
 	if err != nil {
 		return err
 	}
+	return printAnswer(os.Stdout, answer)
+}
+
+// postToAdmin sends a request to the admin API that the flags name, and returns the
+// body of the answer.
+func postToAdmin(fl caddycmd.Flags, path string, body []byte) ([]byte, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(fl.String("address"), nil, fl.String("config"), fl.String("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin API: %w", err)
+	}
+	answer, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
 	defer answer.Body.Close()
-	return printAnswer(os.Stdout, answer.Body)
+	return io.ReadAll(answer.Body)
 }
 
 // readSecret reads one line.
@@ -112,18 +129,19 @@ func readSecret(in io.Reader, kind otp.Kind) (string, error) {
 }
 
 // printAnswer prints JSON with indentation; an empty answer prints nothing.
-func printAnswer(out io.Writer, body io.Reader) error {
-	answer, err := io.ReadAll(body)
-	if err != nil || len(answer) == 0 {
-		return err
+func printAnswer(out io.Writer, answer []byte) error {
+	if len(answer) == 0 {
+		return nil
 	}
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, answer, "", "  ") != nil {
-		return errors.New("the answer is not JSON: is this address the admin API?")
+		return errNotAdminAPI
 	}
-	_, err = pretty.WriteTo(out)
+	_, err := pretty.WriteTo(out)
 	return err
 }
+
+var errNotAdminAPI = errors.New("the answer is not JSON: is this address the admin API?")
 
 func keygenCommand() *cobra.Command {
 	return &cobra.Command{

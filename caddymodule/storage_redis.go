@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,11 +28,16 @@ func init() { caddy.RegisterModule(new(RedisStorage)) }
 // must not evict keys (`maxmemory-policy noeviction`), or counts of wrong
 // codes could vanish.
 type RedisStorage struct {
-	// How Redis is set up: `single`. Default: `single`.
+	// How Redis is set up: `single`, one server; `sentinel`, a master that
+	// sentinels name; or `cluster`, Redis Cluster. Default: `single`.
 	Mode string `json:"mode,omitempty"`
 
-	// The address, host:port, or the path of a Unix socket. Required.
+	// The addresses, host:port: of the server (or the path of a Unix socket), of
+	// the sentinels, or of some servers of the cluster. Required.
 	Addresses []string `json:"address,omitempty"`
+
+	// What the sentinels call the master. Required with `sentinel`.
+	MasterName string `json:"master_name,omitempty"`
 
 	// The name of the ACL user. Default: Redis' default user.
 	Username string `json:"username,omitempty"`
@@ -38,7 +45,18 @@ type RedisStorage struct {
 	// The password. Default: none.
 	Password string `json:"password,omitempty"`
 
-	// The number of the database. Default: 0.
+	// The name of the ACL user of the sentinels, if they ask for one. Default: none.
+	SentinelUsername string `json:"sentinel_username,omitempty"`
+
+	// The password of the sentinels. Default: none.
+	SentinelPassword string `json:"sentinel_password,omitempty"`
+
+	// How many replicas must have taken over a change before it counts: with
+	// fewer, in half of the timeout, it fails, and requests get 503. A failover then loses
+	// nothing that they have. Default: 0, for changes count once the master has them.
+	Replicas int `json:"replicas,omitempty"`
+
+	// The number of the database. Default: 0; a cluster has no other.
 	DB int `json:"db,omitempty"`
 
 	// Turns TLS on. Default: off.
@@ -86,18 +104,19 @@ func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err
 	if err != nil {
 		return o, nil, err
 	}
-	if mode != "" && mode != "single" {
-		return o, nil, fmt.Errorf("mode %q is unknown: this version knows single", mode)
-	}
 	if o.Addresses, err = r.texts("address", s.Addresses); err != nil {
 		return o, nil, err
 	}
-	if len(o.Addresses) != 1 {
-		return o, nil, errors.New("address: name one, host:port")
-	}
-	if err := checkAddress(o.Addresses[0]); err != nil {
+	if o.MasterName, err = r.text("master_name", s.MasterName); err != nil {
 		return o, nil, err
 	}
+	if o.Mode, err = checkMode(mode, o.Addresses, o.MasterName, s.DB); err != nil {
+		return o, nil, err
+	}
+	if s.Replicas < 0 {
+		return o, nil, errors.New("replicas must not be negative")
+	}
+	o.Replicas = s.Replicas
 	if o.Username, err = r.text("username", s.Username); err != nil {
 		return o, nil, err
 	}
@@ -105,6 +124,17 @@ func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err
 		if o.Password, err = r.secret("storage redis password", s.Password); err != nil {
 			return o, nil, err
 		}
+	}
+	if o.SentinelUsername, err = r.text("sentinel_username", s.SentinelUsername); err != nil {
+		return o, nil, err
+	}
+	if s.SentinelPassword != "" {
+		if o.SentinelPassword, err = r.secret("storage redis sentinel_password", s.SentinelPassword); err != nil {
+			return o, nil, err
+		}
+	}
+	if o.Mode != redisstore.Sentinel && o.SentinelUsername+o.SentinelPassword != "" {
+		return o, nil, errors.New("sentinel_username and sentinel_password go with mode sentinel")
 	}
 	if o.KeyPrefix, err = r.text("key_prefix", s.KeyPrefix); err != nil {
 		return o, nil, err
@@ -126,8 +156,35 @@ func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err
 	return o, ca, err
 }
 
-func checkAddress(address string) error {
-	if strings.HasPrefix(address, "/") {
+// checkMode returns the mode, if it goes with what else is configured.
+func checkMode(name string, addresses []string, master string, db int) (redisstore.Mode, error) {
+	mode := redisstore.Mode(cmp.Or(name, string(redisstore.Single)))
+	switch {
+	case !slices.Contains(redisModes, mode):
+		return mode, fmt.Errorf("mode %q is unknown: the modes are single, sentinel and cluster", name)
+	case len(addresses) == 0:
+		return mode, errors.New("address: name one, host:port")
+	case mode == redisstore.Single && len(addresses) > 1:
+		return mode, errors.New("address: a single server has one; for several set `mode sentinel` or `mode cluster`")
+	case mode == redisstore.Sentinel && master == "":
+		return mode, errors.New("mode sentinel needs master_name, what the sentinels call the master")
+	case mode != redisstore.Sentinel && master != "":
+		return mode, errors.New("master_name goes with mode sentinel")
+	case mode == redisstore.Cluster && db != 0:
+		return mode, errors.New("db: a cluster has none but 0")
+	}
+	for _, address := range addresses {
+		if err := checkAddress(mode, address); err != nil {
+			return mode, err
+		}
+	}
+	return mode, nil
+}
+
+var redisModes = []redisstore.Mode{redisstore.Single, redisstore.Sentinel, redisstore.Cluster}
+
+func checkAddress(mode redisstore.Mode, address string) error {
+	if mode == redisstore.Single && strings.HasPrefix(address, "/") {
 		return nil // a Unix socket
 	}
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
@@ -156,7 +213,10 @@ func (t *RedisTLS) config(r resolver) (c *tls.Config, ca []byte, err error) {
 // poolKey is a hash of all that makes one connection differ from another, the
 // resolved password and the certificates included.
 func poolKey(o redisstore.Options, ca []byte) (string, error) {
-	description, err := json.Marshal([]any{o.Addresses, o.Username, o.Password, o.DB, o.KeyPrefix, o.Timeout, o.TLS != nil, ca})
+	description, err := json.Marshal([]any{
+		o.Mode, o.Addresses, o.MasterName, o.Username, o.Password, o.SentinelUsername, o.SentinelPassword,
+		o.DB, o.KeyPrefix, o.Timeout, o.Replicas, o.TLS != nil, ca,
+	})
 	if err != nil {
 		return "", err
 	}
@@ -175,27 +235,35 @@ func (s *RedisStorage) Cleanup() error { return s.release() }
 // UnmarshalCaddyfile sets up the storage. Syntax:
 //
 //	redis {
-//		mode       single
-//		address    <host:port>
-//		username   <name>
-//		password   <password>
-//		db         <number>
-//		tls        {
+//		mode              single|sentinel|cluster
+//		address           <host:port...>
+//		master_name       <name>
+//		username          <name>
+//		password          <password>
+//		sentinel_username <name>
+//		sentinel_password <password>
+//		replicas          <number>
+//		db                <number>
+//		tls               {
 //			ca <path>
 //		}
-//		key_prefix <prefix>
-//		timeout    <duration>
+//		key_prefix        <prefix>
+//		timeout           <duration>
 //	}
 func (s *RedisStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
 	return parseBlock(d, "storage redis", options{
-		"mode":       func() error { return parseMode(d, &s.Mode) },
-		"address":    func() error { return parseList(d, &s.Addresses) },
-		"username":   func() error { return parseText(d, &s.Username) },
-		"password":   func() error { return parseText(d, &s.Password) },
-		"db":         func() error { return parseNumber(d, &s.DB) },
-		"key_prefix": func() error { return parseText(d, &s.KeyPrefix) },
-		"timeout":    func() error { return parseDuration(d, &s.Timeout) },
+		"mode":              func() error { return parseMode(d, &s.Mode) },
+		"address":           func() error { return parseList(d, &s.Addresses) },
+		"master_name":       func() error { return parseText(d, &s.MasterName) },
+		"username":          func() error { return parseText(d, &s.Username) },
+		"password":          func() error { return parseText(d, &s.Password) },
+		"sentinel_username": func() error { return parseText(d, &s.SentinelUsername) },
+		"sentinel_password": func() error { return parseText(d, &s.SentinelPassword) },
+		"replicas":          func() error { return parseNumber(d, &s.Replicas) },
+		"db":                func() error { return parseNumber(d, &s.DB) },
+		"key_prefix":        func() error { return parseText(d, &s.KeyPrefix) },
+		"timeout":           func() error { return parseDuration(d, &s.Timeout) },
 		"tls": func() error {
 			s.TLS = new(RedisTLS)
 			return parseBlock(d, "tls", options{"ca": func() error { return parseText(d, &s.TLS.CA) }})
@@ -207,8 +275,8 @@ func parseMode(d *caddyfile.Dispenser, mode *string) error {
 	if err := parseText(d, mode); err != nil {
 		return err
 	}
-	if *mode != "single" && !strings.HasPrefix(*mode, "{") {
-		return d.Errf("mode %q is unknown: this version knows single", *mode)
+	if !slices.Contains(redisModes, redisstore.Mode(*mode)) && !strings.HasPrefix(*mode, "{") {
+		return d.Errf("mode %q is unknown: the modes are single, sentinel and cluster", *mode)
 	}
 	return nil
 }

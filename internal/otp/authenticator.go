@@ -91,6 +91,9 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		return ErrNotFound
 	}
 	added := newFactor(TOTP)
+	if added.Secret, err = s.sealSecret(ctx, who.Subject, kept.ID, kept.Secret); err != nil {
+		return err
+	}
 	g := guess{[]Type{TOTP}, otpGroup, func(p *store.Payment, now time.Time) match {
 		m := match{Reason: reasonWrong, At: now, Type: TOTP, Factor: kept.ID}
 		digits, _ := canonical(code)
@@ -103,7 +106,6 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 	_, _, err = s.prove(ctx, who, g, func(m match) store.Change {
 		added.Name, added.Confirmed = name, true
 		added.CreatedAt, added.LastUsedAt = store.At(m.At), store.At(m.At)
-		added.Secret = s.ring.Seal([]byte(kept.Secret), factorContext(who.Subject, kept.ID)...)
 		return store.Change{
 			Enrolment:   s.enrolmentRule(who, who.Subject, m.At),
 			Unchanged:   kept.since(),

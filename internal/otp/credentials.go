@@ -158,7 +158,7 @@ func (s *Service) checkCredentials(ctx context.Context, who Caller, p *store.Pay
 			continue
 		}
 		if sealed := p.Record.Credentials[string(c.Kind)]; sealed != nil && local {
-			hash, _, err := s.ring.Open(sealed, credentialContext(who.Subject, c.Kind)...)
+			hash, _, err := s.ring.Open(sealed, credentialContext(s.vault.Hash(who.Subject), string(c.Kind))...)
 			if err != nil {
 				return found, err
 			}
@@ -191,6 +191,4 @@ func (s *Service) refund(ctx context.Context, who Caller, p *store.Payment, v ve
 }
 
 // credentialContext is what the hash of a PIN or password is sealed for.
-func credentialContext(subject Subject, kind Kind) []string {
-	return []string{"credential", subject.Issuer, subject.ID, string(kind)}
-}
+func credentialContext(key, kind string) []string { return []string{"credential", key, kind} }

@@ -96,7 +96,7 @@ func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, 
 
 // judgeFactor compares with all time steps of a factor.
 func (s *Service) judgeFactor(subject Subject, id string, f store.Factor, digits string, now time.Time) match {
-	secret, _, err := s.ring.Open(f.Secret, factorContext(subject, id)...)
+	secret, _, err := s.ring.Open(f.Secret, factorContext(s.vault.Hash(subject), id)...)
 	if err != nil {
 		s.logger.Error("a factor's secret does not open; it is as if it were not there",
 			slog.String("subject", s.vault.Hash(subject)), slog.String("factor", id))
@@ -155,7 +155,6 @@ var algorithms = map[string]otp.Algorithm{
 	"SHA512": otp.AlgorithmSHA512,
 }
 
-// factorContext is what a factor's secret is sealed for.
-func factorContext(subject Subject, id string) []string {
-	return []string{"factor", subject.Issuer, subject.ID, id}
-}
+// factorContext is what a factor's secret is sealed for: the key of its subject's
+// record, which stays the same when keys are rotated, and its id.
+func factorContext(key, id string) []string { return []string{"factor", key, id} }

@@ -47,8 +47,12 @@ func (s *Service) SetPIN(ctx context.Context, who Caller, code, pin string) erro
 	if err != nil {
 		return s.unchecked(ctx, who, err)
 	}
+	credential, err := s.newCredential(ctx, who.Subject, PIN, hash)
+	if err != nil {
+		return err
+	}
 	_, _, err = s.prove(ctx, who, s.guess(who.Subject, code, pinTypes), func(match) store.Change {
-		return store.Change{SetCredential: s.newCredential(who.Subject, PIN, hash), VoidCode: string(Account)}
+		return store.Change{SetCredential: credential, VoidCode: string(Account)}
 	})
 	if err == nil {
 		s.log(ctx, who, audit.CredentialSet, "", guessedCredential)
@@ -56,8 +60,12 @@ func (s *Service) SetPIN(ctx context.Context, who Caller, code, pin string) erro
 	return err
 }
 
-func (s *Service) newCredential(subject Subject, kind Kind, hash []byte) *store.NewCredential {
-	return &store.NewCredential{Kind: string(kind), Hash: s.ring.Seal(hash, credentialContext(subject, kind)...)}
+func (s *Service) newCredential(ctx context.Context, subject Subject, kind Kind, hash []byte) (*store.NewCredential, error) {
+	key, err := s.vault.Key(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	return &store.NewCredential{Kind: string(kind), Hash: s.ring.Seal(hash, credentialContext(key, string(kind))...)}, nil
 }
 
 // SetCredential sets a subject's PIN or password. The error is
@@ -76,5 +84,9 @@ func (s *Service) SetCredential(ctx context.Context, subject Subject, kind Kind,
 	if err != nil {
 		return err
 	}
-	return s.administer(ctx, subject, audit.CredentialSet, store.Change{SetCredential: s.newCredential(subject, kind, hash)})
+	credential, err := s.newCredential(ctx, subject, kind, hash)
+	if err != nil {
+		return err
+	}
+	return s.administer(ctx, subject, audit.CredentialSet, store.Change{SetCredential: credential})
 }

@@ -31,7 +31,9 @@ func (s *Service) RegisterAuthenticator(ctx context.Context, who Caller, owner S
 	now, id := s.now(), uuid.NewString()
 	secret = newSecret()
 	added := newFactor(TOTP)
-	added.Secret = s.ring.Seal([]byte(secret), factorContext(owner, id)...)
+	if added.Secret, err = s.sealSecret(ctx, owner, id, secret); err != nil {
+		return Factor{}, "", err
+	}
 	added.Slot, added.CreatedAt, added.Expires = slot, store.At(now), store.At(now).Add(pendingAge)
 	outcome, err := s.vault.Apply(ctx, owner, store.Change{
 		Now:       store.At(now),

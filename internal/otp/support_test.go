@@ -275,10 +275,19 @@ func (n *node) enrol(who Caller, t Type, id string) (secret string) {
 	return secret
 }
 
+func (n *node) vaultKey(subject Subject) string {
+	n.t.Helper()
+	key, err := n.vault.Key(n.t.Context(), subject)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return key
+}
+
 // put adds a factor as it is.
 func (n *node) put(who Caller, id, secret string, f store.Factor) {
 	n.t.Helper()
-	f.Secret = n.ring.Seal([]byte(secret), factorContext(who.Subject, id)...)
+	f.Secret = n.ring.Seal([]byte(secret), factorContext(n.vaultKey(who.Subject), id)...)
 	_, err := n.vault.Apply(n.t.Context(), who.Subject, store.Change{
 		Now: store.At(n.clock.now()), AddFactor: &store.NewFactor{ID: id, Factor: f, Most: 100},
 	})

@@ -71,6 +71,27 @@ func (v *Vault) Apply(ctx context.Context, s owner, c store.Change) (*store.Outc
 	})
 }
 
+// recordKey is an owner that is known by the key of its record alone.
+type recordKey string
+
+func (k recordKey) in(p *place) store.Key { return store.Key{Subject: string(k), Canary: p.canary} }
+
+// Walk calls visit for each record, until it fails.
+func (v *Vault) Walk(ctx context.Context, visit func(recordKey) error) error {
+	if err := v.Open(ctx); err != nil {
+		return err
+	}
+	var failed error
+	err := v.storage.Walk(ctx, func(subject string) error {
+		failed = visit(recordKey(subject))
+		return failed
+	})
+	if err != nil && failed == nil {
+		return v.report(err)
+	}
+	return failed
+}
+
 // Watch has l hear of revocations until ctx ends, if the storage tells of them.
 func (v *Vault) Watch(ctx context.Context, l store.Listener) {
 	if w, ok := v.storage.(store.Watcher); ok {
@@ -115,9 +136,8 @@ func (v *Vault) Open(ctx context.Context) error {
 }
 
 // within runs a step on the subject's record. A store that came back empty, or
-// was given another canary, is opened anew, and the step repeated if the record
-// lies elsewhere now or the step was not made yet: it is never made twice on
-// the same record.
+// was given another canary, has not made it: it is opened anew, and the step
+// repeated where the record lies now.
 //
 // A step is made and seen to its end whether or not the client waits for it: what
 // it changed would not be in the audit log else, and a client's impatience would
@@ -129,16 +149,13 @@ func within[T any](ctx context.Context, v *Vault, s owner, step func(context.Con
 	if err != nil {
 		return nil, v.report(err)
 	}
-	key := s.in(p)
-	answer, err := step(ctx, key)
+	answer, err := step(ctx, s.in(p))
 	if errors.Is(err, store.ErrCanary) {
 		v.lost.Store(true)
 		if p, err = v.open(ctx); err != nil {
 			return nil, v.report(err)
 		}
-		if again := s.in(p); answer == nil || again != key {
-			answer, err = step(ctx, again)
-		}
+		answer, err = step(ctx, s.in(p))
 	}
 	if err != nil {
 		return nil, v.report(err)

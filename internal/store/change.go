@@ -53,6 +53,8 @@ type Change struct {
 	AddFactor     *NewFactor     `json:"addFactor,omitempty"`
 	RemoveFactor  *OldFactor     `json:"removeFactor,omitempty"`
 	SetCredential *NewCredential `json:"setCredential,omitempty"`
+	// Reseal exchanges what is sealed for the same under another key.
+	Reseal *Reseal `json:"reseal,omitempty"`
 	// SetRecovery takes the place of all recovery codes, if it has any. It asks
 	// for a factor that the enrolment rule knows.
 	SetRecovery map[string]Instant `json:"setRecovery,omitempty"`
@@ -208,6 +210,9 @@ func (r *Record) Apply(c Change) *Outcome {
 	}
 	if c.SetCredential != nil {
 		r.Credentials[c.SetCredential.Kind] = c.SetCredential.Hash
+	}
+	if c.Reseal != nil {
+		r.reseal(*c.Reseal)
 	}
 	if len(c.SetRecovery) > 0 {
 		r.Recovery = maps.Clone(c.SetRecovery)

@@ -38,6 +38,11 @@ type Storage interface {
 	// ReplaceCanary seals the canary anew. It does nothing if the one that is
 	// there has another fingerprint.
 	ReplaceCanary(ctx context.Context, c Canary) error
+
+	// Walk calls visit with the subject of each record, one after the other, until
+	// it fails. It may change records. What is added meanwhile may be missed, and a
+	// subject may come twice.
+	Walk(ctx context.Context, visit func(subject string) error) error
 }
 
 // Watcher is implemented by storages that tell when elevations end. Nothing is
@@ -77,10 +82,8 @@ type Key struct {
 var (
 	// ErrCanary is returned by Load, Pay and Apply when the storage's canary is
 	// not that of the key, or is gone: the storage lost its data, or was
-	// exchanged, and records may be elsewhere. Ask Canary again. A storage
-	// that has made the step already returns its answer together with the
-	// error: the answer stands if the key turns out to be right all the same.
-	// Otherwise repeat the step with the right key.
+	// exchanged, and records may be elsewhere. The step was not made. Ask Canary
+	// again, and repeat the step with the right key.
 	ErrCanary = errors.New("storage is not the one that was opened")
 
 	// ErrCorrupt is returned for a record that cannot be read. Its subject is

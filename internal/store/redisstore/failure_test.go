@@ -75,9 +75,16 @@ func TestNewConnectsToNothing(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, addresses := range [][]string{nil, {"a:1", "b:1"}} {
-		if _, err := New(Options{Addresses: addresses}); err == nil {
-			t.Errorf("%d addresses: no error", len(addresses))
+	for name, o := range map[string]Options{
+		"no address":            {},
+		"no address of cluster": {Mode: Cluster},
+		"two servers":           {Addresses: []string{"a:1", "b:1"}},
+		"no master":             {Mode: Sentinel, Addresses: []string{"a:1"}},
+		"database of a cluster": {Mode: Cluster, Addresses: []string{"a:1"}, DB: 1},
+		"unknown mode":          {Mode: "ring", Addresses: []string{"a:1"}},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
 		}
 	}
 }
@@ -325,24 +332,53 @@ func TestLeastRights(t *testing.T) {
 	wantAll(t, s, storetest.NewKey(), nil)
 }
 
-// Behind a canary that is gone a step is made all the same: its answer comes
-// with the error, so that it need not be made twice.
+// Nothing is done behind a canary that is another, or is gone for good. A place that
+// lacks its copy alone gets it back.
 func TestRedisStepBehindLostCanary(t *testing.T) {
-	s := opened(t, redistest.Start(t))
+	addr := redistest.Start(t)
+	s, c := opened(t, addr), direct(t, addr)
 	key := storetest.NewKey()
+	wantCount := func(want int) {
+		t.Helper()
+		text, err := c.Get(t.Context(), s.recordKey(key.Subject)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := decode(s.recordKey(key.Subject), text)
+		if err != nil || r.Counters["totp"].Total != want {
+			t.Errorf("%+v, %v; want %d attempts", r, err, want)
+		}
+	}
+	lose := func(keys ...string) {
+		t.Helper()
+		if n, err := c.Del(t.Context(), keys...).Result(); err != nil || int(n) != len(keys) {
+			t.Fatal(n, err)
+		}
+	}
 	if err := wrong(s, key); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.client.Del(t.Context(), s.canaryKey()).Err(); err != nil {
+	lose(s.canaryKey(), s.canaryCopy(key.Subject))
+	wantAll(t, s, key, store.ErrCanary)
+	wantCount(1)
+
+	ask(t, s)
+	if err := wrong(s, key); err != nil {
 		t.Fatal(err)
 	}
-	p, err := pay(s, key)
-	if !errors.Is(err, store.ErrCanary) || p == nil || p.Record.Counters["totp"].Wrong != 2 {
-		t.Fatalf("got %+v, %v", p, err)
+	lose(s.canaryCopy(key.Subject))
+	if err := wrong(s, key); err != nil {
+		t.Fatal(err)
 	}
-	o, err := s.Apply(t.Context(), key, store.Change{Now: now, Unlock: true})
-	if !errors.Is(err, store.ErrCanary) || o == nil || o.Record.Counters["totp"].Wrong != 0 {
-		t.Fatalf("got %+v, %v", o, err)
+	wantCount(3)
+
+	// The original is put back from a copy, whatever is proposed.
+	lose(s.canaryKey())
+	if got, err := s.Canary(t.Context(), store.Canary{Fingerprint: "another"}); err != nil || got.Fingerprint != storetest.Canary.Fingerprint {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if n, err := c.Exists(t.Context(), s.canaryKey()).Result(); err != nil || n != 1 {
+		t.Errorf("the original is not there: %d, %v", n, err)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestCorruptRecord(t *testing.T) {
 	t.Run("others are served", func(t *testing.T) { wantAll(t, s, storetest.NewKey(), nil) })
 
 	t.Run("canary of another type", func(t *testing.T) {
-		if err := c.Set(t.Context(), s.canaryKey(), "x", 0).Err(); err != nil {
+		if err := c.Set(t.Context(), s.canaryCopy(key.Subject), "x", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 		wantPlain(t, all(s, key))
@@ -187,7 +187,7 @@ func TestOneRoundTrip(t *testing.T) {
 	key := storetest.NewKey()
 	wantAll(t, s, key, nil) // the server knows the script now
 	var trips counter
-	s.client.(*redis.Client).AddHook(&trips)
+	s.servers.AddHook(&trips)
 	wantAll(t, s, key, nil)
 	if trips != 3 {
 		t.Errorf("3 operations took %d round trips", trips)

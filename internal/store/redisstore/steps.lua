@@ -1,13 +1,13 @@
 -- The steps of package store, run inside Redis: the twin of record.go,
--- attempt.go, change.go, factor.go and session.go. Functions have the names that
+-- attempt.go, change.go, reseal.go, factor.go and session.go. Functions have the names that
 -- they have there, and the same order; a rule that is changed in one place is
 -- changed in both. Package storetest compares the two.
 --
 -- KEYS[1]  the record's key
--- ARGV[1]  "pay" or "apply"
--- ARGV[2]  the Attempt or Change, as JSON
--- ARGV[3]  the channel that hears of elevations that ended
--- ARGV[4]  the subject, as it is named there
+-- ARGV[2]  "pay" or "apply"
+-- ARGV[3]  the Attempt or Change, as JSON
+-- ARGV[4]  the channel that hears of elevations that ended
+-- ARGV[5]  the subject, as it is named there
 -- Answer:  the Payment or Outcome, and the record after the step, as JSON
 --
 -- What Lua does differently, and where it matters here:
@@ -349,6 +349,9 @@ function Record.apply(r, c)
   if c.setCredential then
     r.credentials[c.setCredential.kind] = c.setCredential.hash or ''
   end
+  if c.reseal then
+    Record.reseal(r, c.reseal)
+  end
   if next(c.setRecovery or {}) then
     r.recovery = c.setRecovery
   end
@@ -506,6 +509,28 @@ function Record.elevate(r, e)
     r.elevations[oldest] = nil
   end
   r.elevations[key] = e
+end
+
+-- reseal.go
+
+function Record.reseal(r, c)
+  for id, value in pairs(c.factors or {}) do
+    local f = r.factors[id]
+    if f and (f.secret or '') == (value.from or '') then
+      f.secret = value.to
+    end
+  end
+  for kind, value in pairs(c.credentials or {}) do
+    if r.credentials[kind] == (value.from or '') then
+      r.credentials[kind] = value.to or ''
+    end
+  end
+  for id, value in pairs(c.sessions or {}) do
+    local s = r.sessions[id]
+    if s and (s.data or '') == (value.from or '') then
+      s.data = value.to
+    end
+  end
 end
 
 -- factor.go
@@ -827,7 +852,7 @@ end
 -- The step itself: read, change, write.
 
 local steps = { pay = Record.pay, apply = Record.apply }
-local step = decode(ARGV[2])
+local step = decode(ARGV[3])
 
 local text = redis.pcall('GET', KEYS[1])
 if type(text) == 'table' then
@@ -839,7 +864,7 @@ local readable, record, answer = pcall(function()
   local r = text and decode(text) or { key = KEYS[1] }
   assert(r.key == KEYS[1], 'record of another key')
   Record.check(r)
-  return r, steps[ARGV[1]](r, step)
+  return r, steps[ARGV[2]](r, step)
 end)
 if not readable then
   return redis.error_reply('CORRUPT ' .. tostring(record))
@@ -858,6 +883,6 @@ else
 end
 if answer.ended then
   -- A user who may not publish may not subscribe either, and caches nothing.
-  redis.pcall('PUBLISH', ARGV[3], ARGV[4])
+  redis.pcall('PUBLISH', ARGV[4], ARGV[5])
 end
 return { cjson.encode(answer), written }

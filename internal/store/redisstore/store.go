@@ -1,36 +1,40 @@
 // Package redisstore keeps records in Redis (7.0 and newer) or Valkey, for any
 // number of nodes.
 //
-// A subject is one key, and a step on it one script call, behind a look at the
-// canary: one round trip.
+// A subject is one key, and a step on it one script call, which looks at the canary
+// first (canary.go): one round trip to one server. How Redis is set up matters to
+// servers.go alone.
 package redisstore
 
 import (
 	"context"
-	"crypto/sha1" // #nosec G505 -- the name of a script, as Redis computes it
 	"crypto/tls"
-	_ "embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
 // Options say where Redis is.
 type Options struct {
-	// Addresses of the server, host:port. A single server has exactly one.
+	// Mode is how Redis is set up. Default: Single.
+	Mode Mode
+	// Addresses, host:port: of the server, of sentinels, or of servers of the cluster.
+	// A single server has exactly one, or the path of a Unix socket.
 	Addresses []string
+	// MasterName is what sentinels call the master. Required with them.
+	MasterName string
 	// Username and Password, if the server asks for them (ACL or requirepass).
 	Username, Password string
-	// DB is the number of the database. Default: 0.
+	// SentinelUsername and SentinelPassword, if the sentinels ask for them.
+	SentinelUsername, SentinelPassword string
+	// DB is the number of the database. Default: 0, and nothing else in a cluster.
 	DB int
 	// TLS, if set, is how to speak TLS to the server.
 	TLS *tls.Config
@@ -38,6 +42,9 @@ type Options struct {
 	KeyPrefix string
 	// Timeout of one operation, connecting included. Default: 500ms.
 	Timeout time.Duration
+	// Replicas is how many replicas must have taken a step over before it counts;
+	// with fewer it fails. Default: 0.
+	Replicas int
 	// Logger for warnings. Default: none.
 	Logger *slog.Logger
 }
@@ -50,33 +57,32 @@ const (
 
 // Store is a [store.Storage] in Redis. It is safe for concurrent use.
 type Store struct {
-	client  redis.UniversalClient
-	prefix  string
-	timeout time.Duration
-	logger  *slog.Logger
+	servers  *servers
+	prefix   string
+	timeout  time.Duration
+	replicas int
+	logger   *slog.Logger
 
 	listeners store.Listeners
 
-	policy atomic.Pointer[string] // the eviction policy that was seen last
+	policies sync.Map // of eviction: the one that was seen last, by server
 }
 
-// New returns a store on a single server. It does not connect yet.
+// New returns a store. It does not connect yet.
 func New(o Options) (*Store, error) {
-	if len(o.Addresses) != 1 {
-		return nil, fmt.Errorf("a single redis server has one address, not %d", len(o.Addresses))
-	}
 	o = o.withDefaults()
-	options := o.client()
-	options.Addr = o.Addresses[0]
-	return newStore(redis.NewClient(options), o), nil
-}
-
-func newStore(client redis.UniversalClient, o Options) *Store {
+	servers, err := newServers(o)
+	if err != nil {
+		return nil, err
+	}
 	logTo(o.Logger)
-	return &Store{client: client, prefix: o.KeyPrefix, timeout: o.Timeout, logger: o.Logger}
+	return &Store{servers: servers, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger}, nil
 }
 
 func (o Options) withDefaults() Options {
+	if o.Mode == "" {
+		o.Mode = Single
+	}
 	if o.KeyPrefix == "" {
 		o.KeyPrefix = DefaultKeyPrefix
 	}
@@ -89,135 +95,67 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// client returns what all kinds of clients are set to.
-func (o Options) client() *redis.Options {
-	return &redis.Options{
-		Username:  o.Username,
-		Password:  o.Password,
-		DB:        o.DB,
-		TLSConfig: o.TLS,
-
-		// A step that got no answer may have happened: it is never sent twice.
-		MaxRetries:    -1,
-		DialerRetries: 1,
-
-		// The context's deadline bounds the whole; these bound what go-redis
-		// does on its own.
-		ContextTimeoutEnabled: true,
-		DialTimeout:           o.Timeout,
-		ReadTimeout:           o.Timeout,
-		WriteTimeout:          o.Timeout,
-		PoolTimeout:           o.Timeout,
-
-		// A handshake with nothing in it that we do not need: CVE-2025-29923
-		// was one that timed out and left its answers to the next request.
-		Protocol:                 2,
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-
-		// There is nothing but pipelines.
-		PipelinePoolSize: -1,
-	}
-}
-
 // Close closes all connections. Operations fail from then on.
-func (s *Store) Close() error { return s.client.Close() }
-
-// The braces make all that belongs to a subject lie in one slot of a cluster.
-func (s *Store) recordKey(subject string) string { return s.prefix + ":{" + subject + "}" }
-func (s *Store) canaryKey() string               { return s.prefix + ":canary" }
+func (s *Store) Close() error { return s.servers.Close() }
 
 // Load implements [store.Storage].
 func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
-	record := s.recordKey(key.Subject)
-
-	var get *redis.StringCmd
-	err := s.behindCanary(ctx, key.Canary, func(pipe redis.Pipeliner) { get = pipe.Get(ctx, record) })
+	cmd, err := s.onRecord(ctx, loadScript, key)
 	if err != nil {
 		return nil, err
 	}
-	text, err := get.Result()
+	text, err := cmd.Text()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return new(store.Record), nil
 	case err != nil:
-		return nil, classify(err)
+		return nil, err
 	}
-	return decode(record, text)
+	return decode(s.recordKey(key.Subject), text)
 }
 
 // Pay implements [store.Storage].
 func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store.Payment, error) {
 	p := new(store.Payment)
 	record, err := s.step(ctx, "pay", key, a, p)
-	if record == nil {
+	if err != nil {
 		return nil, err
 	}
 	p.Record = record
-	return p, err
+	return p, nil
 }
 
 // Apply implements [store.Storage].
 func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*store.Outcome, error) {
 	o := new(store.Outcome)
 	record, err := s.step(ctx, "apply", key, c, o)
-	if record == nil {
+	if err != nil {
 		return nil, err
 	}
 	if o.Ended {
 		s.listeners.Revoked(key.Subject)
 	}
 	o.Record = record
-	return o, err
+	return o, nil
 }
 
-var (
-	//go:embed steps.lua
-	steps    string
-	stepsSHA = scriptName(steps)
-)
-
-// scriptName is the name by which Redis knows a script.
-func scriptName(script string) string {
-	sum := sha1.Sum([]byte(script)) // #nosec G401
-	return hex.EncodeToString(sum[:])
-}
-
-// step runs one of the steps in steps.lua, and returns the record after it. With
-// ErrCanary there is a record if the step was made all the same.
+// step runs one of the steps in steps.lua, and returns the record after it.
 func (s *Store) step(ctx context.Context, name string, key store.Key, step, answer any) (*store.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
-	record := s.recordKey(key.Subject)
 	argument, err := json.Marshal(step)
 	if err != nil {
 		return nil, err
 	}
-
-	run := func(send func(redis.Pipeliner) *redis.Cmd) (reply []string, err error) {
-		var cmd *redis.Cmd
-		canary := s.behindCanary(ctx, key.Canary, func(pipe redis.Pipeliner) { cmd = send(pipe) })
-		if canary != nil && !errors.Is(canary, store.ErrCanary) {
-			return nil, canary
-		}
-		reply, err = cmd.StringSlice()
-		if err != nil && canary == nil {
-			return nil, classify(err)
-		}
-		return reply, canary
+	cmd, err := s.onRecord(ctx, stepScript, key, name, argument, s.channel(), key.Subject)
+	if err != nil {
+		return nil, err
 	}
-	reply, err := run(func(pipe redis.Pipeliner) *redis.Cmd {
-		return pipe.EvalSha(ctx, stepsSHA, []string{record}, name, argument, s.channel(), key.Subject)
-	})
-	if redis.HasErrorPrefix(err, "NOSCRIPT") { // a server that is new or was restarted: it learns the script
-		reply, err = run(func(pipe redis.Pipeliner) *redis.Cmd {
-			return pipe.Eval(ctx, steps, []string{record}, name, argument, s.channel(), key.Subject)
-		})
-	}
+	reply, err := cmd.StringSlice()
 	switch {
-	case len(reply) == 0 && err != nil:
+	case err != nil:
 		return nil, err
 	case len(reply) != 2:
 		return nil, fmt.Errorf("redis: %d parts in the answer to a step, want 2", len(reply))
@@ -225,8 +163,7 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 	if err := json.Unmarshal([]byte(reply[0]), answer); err != nil {
 		return nil, fmt.Errorf("redis: answer to a step: %w", err)
 	}
-	r, corrupt := decode(record, reply[1])
-	return r, errors.Join(corrupt, err)
+	return decode(s.recordKey(key.Subject), reply[1])
 }
 
 // decode reads a record. It carries its own key, so that an answer that
@@ -241,16 +178,6 @@ func decode(key, text string) (*store.Record, error) {
 		return nil, store.ErrCorrupt
 	}
 	return &r.Record, nil
-}
-
-// classify tells errors that are about one record from those of the storage.
-func classify(err error) error {
-	for _, prefix := range []string{"CORRUPT", "WRONGTYPE"} {
-		if redis.HasErrorPrefix(err, prefix) {
-			return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
-		}
-	}
-	return err
 }
 
 var _ store.Storage = (*Store)(nil)

@@ -68,7 +68,7 @@ func (n *nodes) next() *Store {
 	turn := n.turn.Add(1)
 	s := n.each[turn%2]
 	if turn%100 == 0 {
-		s.client.ScriptFlush(context.Background())
+		s.servers.ScriptFlush(context.Background())
 	}
 	return s
 }
@@ -93,10 +93,14 @@ func (n *nodes) ReplaceCanary(ctx context.Context, c store.Canary) error {
 	return n.next().ReplaceCanary(ctx, c)
 }
 
+func (n *nodes) Walk(ctx context.Context, visit func(string) error) error {
+	return n.next().Walk(ctx, visit)
+}
+
 // Corrupt implements [storetest.Corrupter].
 func (n *nodes) Corrupt(t testing.TB, key store.Key) {
 	s := n.next()
-	if err := s.client.Set(context.Background(), s.recordKey(key.Subject), `{"counters":`, 0).Err(); err != nil {
+	if err := s.servers.Set(context.Background(), s.recordKey(key.Subject), `{"counters":`, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -197,6 +197,14 @@ func (g *generator) fields(c *store.Change, limits store.Limits) []func() {
 				c.SetCredential = &store.NewCredential{Kind: "pin", Hash: g.bytes()}
 			}
 		},
+		func() {
+			resealed := func() store.Resealed { return store.Resealed{From: g.bytes(), To: g.bytes()} }
+			c.Reseal = &store.Reseal{
+				Factors:     map[string]store.Resealed{g.id(): resealed()},
+				Credentials: map[string]store.Resealed{"pin": resealed()},
+				Sessions:    map[string]store.Resealed{g.hash(): resealed()},
+			}
+		},
 		func() { c.Unlock = g.IntN(6) == 0 },
 		func() {
 			if g.IntN(6) == 0 {

@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Storage) {
 	t.Run("Differential", func(t *testing.T) { testDifferential(t, opened(t, open)) })
 	t.Run("Races", func(t *testing.T) { testRaces(t, opened(t, open)) })
 	t.Run("Corrupt", func(t *testing.T) { testCorrupt(t, opened(t, open)) })
+	t.Run("Walk", func(t *testing.T) { testWalk(t, opened(t, open)) })
 	t.Run("Context", func(t *testing.T) { testContext(t, opened(t, open)) })
 }
 

@@ -3,6 +3,8 @@ package storetest_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -76,6 +78,18 @@ func (m *memory) ReplaceCanary(_ context.Context, c store.Canary) error {
 	defer m.mu.Unlock()
 	if m.canary.Fingerprint == c.Fingerprint {
 		m.canary = c
+	}
+	return nil
+}
+
+func (m *memory) Walk(_ context.Context, visit func(string) error) error {
+	m.mu.Lock()
+	subjects := slices.Collect(maps.Keys(m.records))
+	m.mu.Unlock()
+	for _, subject := range subjects {
+		if err := visit(subject); err != nil {
+			return err
+		}
 	}
 	return nil
 }
