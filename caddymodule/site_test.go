@@ -107,10 +107,13 @@ var storages = map[string]func(t *testing.T) string{
 	"redis": func(t *testing.T) string { return redisAt(t, redistest.Start(t)) },
 }
 
-func redisAt(t *testing.T, address string) string {
+func redisAt(t *testing.T, address string) string { return redisWith(t, "address "+address) }
+
+// redisWith is a storage in a Redis with these options.
+func redisWith(t *testing.T, options string) string {
 	key := filepath.Join(t.TempDir(), "key")
 	write(t, key, base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")))
-	return "storage redis {\naddress " + address + "\n}\nkey {file." + key + "}"
+	return "storage redis {\n" + options + "\n}\nkey {file." + key + "}"
 }
 
 func write(t *testing.T, path, text string) {

@@ -192,7 +192,11 @@ func (v *visit) callback() {
 		v.signInFailed(err, again)
 		return
 	}
-	if err := v.startSession(client, done); err != nil {
+	switch err := v.startSession(client, done); {
+	case errors.Is(err, otp.ErrNoSession): // revoked meanwhile
+		v.signInFailed(err, again)
+		return
+	case err != nil:
 		v.failed(err)
 		return
 	}

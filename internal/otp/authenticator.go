@@ -90,10 +90,12 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 	if err != nil || !r.Unchanged(*kept.since()) {
 		return ErrNotFound
 	}
-	added := newFactor(TOTP)
-	if added.Secret, err = s.sealSecret(ctx, who.Subject, kept.ID, kept.Secret); err != nil {
+	key, err := s.vault.Key(ctx, who.Subject)
+	if err != nil {
 		return err
 	}
+	added := newFactor(TOTP)
+	added.Secret = s.ring.Seal([]byte(kept.Secret), factorContext(key, kept.ID)...)
 	g := guess{[]Type{TOTP}, otpGroup, func(p *store.Payment, now time.Time) match {
 		m := match{Reason: reasonWrong, At: now, Type: TOTP, Factor: kept.ID}
 		digits, _ := canonical(code)
@@ -107,6 +109,7 @@ func (s *Service) AddAuthenticator(ctx context.Context, who Caller, sealed, name
 		added.Name, added.Confirmed = name, true
 		added.CreatedAt, added.LastUsedAt = store.At(m.At), store.At(m.At)
 		return store.Change{
+			MadeFor:     key,
 			Enrolment:   s.enrolmentRule(who, who.Subject, m.At),
 			Unchanged:   kept.since(),
 			AddFactor:   &store.NewFactor{ID: kept.ID, Factor: added},

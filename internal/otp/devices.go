@@ -55,15 +55,6 @@ func newSecret() string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
 }
 
-// sealSecret seals the secret of a factor.
-func (s *Service) sealSecret(ctx context.Context, owner Subject, id, secret string) ([]byte, error) {
-	key, err := s.vault.Key(ctx, owner)
-	if err != nil {
-		return nil, err
-	}
-	return s.ring.Seal([]byte(secret), factorContext(key, id)...), nil
-}
-
 // AddDevice adds a device factor, confirmed at once, and returns its secret,
 // which is not shown again. An empty id draws one. At the limit the factor
 // longest unused makes room. The error is a [*Rejection], [ErrIDInUse],
@@ -80,12 +71,14 @@ func (s *Service) AddDevice(ctx context.Context, who Caller, id string, a Author
 	}
 	secret = newSecret()
 	added := newFactor(DeviceTOTP)
-	if added.Secret, err = s.sealSecret(ctx, who.Subject, id, secret); err != nil {
+	key, err := s.vault.Key(ctx, who.Subject)
+	if err != nil {
 		return Factor{}, "", err
 	}
+	added.Secret = s.ring.Seal([]byte(secret), factorContext(key, id)...)
 	added.CreatedAt, added.Confirmed = store.At(s.now()), true
 
-	change := store.Change{AddFactor: &store.NewFactor{ID: id, Factor: added, Most: s.config.Devices}}
+	change := store.Change{MadeFor: key, AddFactor: &store.NewFactor{ID: id, Factor: added, Most: s.config.Devices}}
 	outcome, err := s.authorize(ctx, who, a, change)
 	if err != nil {
 		return Factor{}, "", err

@@ -47,25 +47,26 @@ func (s *Service) SetPIN(ctx context.Context, who Caller, code, pin string) erro
 	if err != nil {
 		return s.unchecked(ctx, who, err)
 	}
-	credential, err := s.newCredential(ctx, who.Subject, PIN, hash)
+	change, err := s.newCredential(ctx, who.Subject, PIN, hash)
 	if err != nil {
 		return err
 	}
-	_, _, err = s.prove(ctx, who, s.guess(who.Subject, code, pinTypes), func(match) store.Change {
-		return store.Change{SetCredential: credential, VoidCode: string(Account)}
-	})
+	change.VoidCode = string(Account)
+	_, _, err = s.prove(ctx, who, s.guess(who.Subject, code, pinTypes), func(match) store.Change { return change })
 	if err == nil {
 		s.log(ctx, who, audit.CredentialSet, "", guessedCredential)
 	}
 	return err
 }
 
-func (s *Service) newCredential(ctx context.Context, subject Subject, kind Kind, hash []byte) (*store.NewCredential, error) {
+// newCredential is the change that sets a PIN or password.
+func (s *Service) newCredential(ctx context.Context, subject Subject, kind Kind, hash []byte) (store.Change, error) {
 	key, err := s.vault.Key(ctx, subject)
 	if err != nil {
-		return nil, err
+		return store.Change{}, err
 	}
-	return &store.NewCredential{Kind: string(kind), Hash: s.ring.Seal(hash, credentialContext(key, string(kind))...)}, nil
+	sealed := s.ring.Seal(hash, credentialContext(key, string(kind))...)
+	return store.Change{MadeFor: key, SetCredential: &store.NewCredential{Kind: string(kind), Hash: sealed}}, nil
 }
 
 // SetCredential sets a subject's PIN or password. The error is
@@ -84,9 +85,9 @@ func (s *Service) SetCredential(ctx context.Context, subject Subject, kind Kind,
 	if err != nil {
 		return err
 	}
-	credential, err := s.newCredential(ctx, subject, kind, hash)
+	change, err := s.newCredential(ctx, subject, kind, hash)
 	if err != nil {
 		return err
 	}
-	return s.administer(ctx, subject, audit.CredentialSet, store.Change{SetCredential: credential})
+	return s.administer(ctx, subject, audit.CredentialSet, change)
 }

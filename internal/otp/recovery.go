@@ -64,7 +64,8 @@ func (s *Service) recoveryMAC(subject Subject, code string) string {
 // factor. The error is an [*EnrolmentError] or [ErrUnavailable].
 func (s *Service) NewRecoveryCodes(ctx context.Context, who Caller) ([]string, error) {
 	now := s.now()
-	if _, err := s.vault.Key(ctx, who.Subject); err != nil { // the MAC's key
+	key, err := s.vault.Key(ctx, who.Subject)
+	if err != nil {
 		return nil, err
 	}
 	codes, kept := make([]string, recoveryCodes), make(map[string]store.Instant, recoveryCodes)
@@ -75,7 +76,7 @@ func (s *Service) NewRecoveryCodes(ctx context.Context, who Caller) ([]string, e
 		kept[s.recoveryMAC(who.Subject, codes[i])] = store.At(now)
 	}
 	outcome, err := s.vault.Apply(ctx, who.Subject, store.Change{
-		Now: store.At(now), Enrolment: s.enrolmentRule(who, who.Subject, now), SetRecovery: kept,
+		Now: store.At(now), MadeFor: key, Enrolment: s.enrolmentRule(who, who.Subject, now), SetRecovery: kept,
 	})
 	if err != nil {
 		return nil, err

@@ -28,15 +28,18 @@ func (s *Service) RegisterAuthenticator(ctx context.Context, who Caller, owner S
 		return Factor{}, "", err
 	}
 
+	key, err := s.vault.Key(ctx, owner)
+	if err != nil {
+		return Factor{}, "", err
+	}
 	now, id := s.now(), uuid.NewString()
 	secret = newSecret()
 	added := newFactor(TOTP)
-	if added.Secret, err = s.sealSecret(ctx, owner, id, secret); err != nil {
-		return Factor{}, "", err
-	}
+	added.Secret = s.ring.Seal([]byte(secret), factorContext(key, id)...)
 	added.Slot, added.CreatedAt, added.Expires = slot, store.At(now), store.At(now).Add(pendingAge)
 	outcome, err := s.vault.Apply(ctx, owner, store.Change{
 		Now:       store.At(now),
+		MadeFor:   key,
 		Enrolment: s.enrolmentRule(who, owner, now),
 		AddFactor: &store.NewFactor{ID: id, Factor: added}, MostFactors: s.config.Devices,
 	})

@@ -41,6 +41,9 @@ func (s *Service) Rekey(ctx context.Context) (Rekeyed, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.vault.ResealCanary(ctx)
+	}
 	return done, err
 }
 

@@ -125,7 +125,7 @@ var ErrNoSession = errors.New("no such session")
 
 // StartSession begins a browser session of a subject who has signed in, and
 // returns its cookie. The sessions that it replaces end, whosever they were. The
-// error is [ErrUnavailable].
+// error is [ErrNoSession] if the user was revoked meanwhile, or [ErrUnavailable].
 func (s *Service) StartSession(ctx context.Context, who Caller, n NewSession) (cookie string, err error) {
 	now := store.At(s.now())
 	ends := now.Add(s.config.Sessions.Absolute)
@@ -153,8 +153,12 @@ func (s *Service) StartSession(ctx context.Context, who Caller, n NewSession) (c
 		}
 		return same
 	})
-	if _, err := s.vault.Apply(ctx, ref, store.Change{Now: now, StartSession: start}); err != nil {
+	outcome, err := s.vault.Apply(ctx, who.Subject, store.Change{Now: now, MadeFor: key, StartSession: start})
+	if err != nil {
 		return "", err
+	}
+	if outcome.Refused != "" {
+		return "", ErrNoSession
 	}
 	for _, other := range others {
 		if err := s.DropSession(ctx, other); err != nil {

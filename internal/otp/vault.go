@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/caddy-otp/caddy-otp/internal/seal"
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
@@ -27,6 +29,8 @@ type Vault struct {
 	lost    atomic.Bool           // place has to be asked for again
 	faulty  atomic.Bool           // the last contact failed, and that was logged
 	foreign atomic.Bool           // a wrong key was found, and that was logged
+
+	openings singleflight.Group
 }
 
 // place is where records lie.
@@ -64,9 +68,13 @@ func (v *Vault) Pay(ctx context.Context, s owner, a store.Attempt) (*store.Payme
 	})
 }
 
-// Apply makes a change.
+// Apply makes a change. What was made for another place than where the record lies by
+// now is not written.
 func (v *Vault) Apply(ctx context.Context, s owner, c store.Change) (*store.Outcome, error) {
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Outcome, error) {
+		if c.MadeFor != "" && c.MadeFor != key.Subject {
+			return nil, store.ErrCanary
+		}
 		return v.storage.Apply(ctx, key, c)
 	})
 }
@@ -90,6 +98,15 @@ func (v *Vault) Walk(ctx context.Context, visit func(recordKey) error) error {
 		return v.report(err)
 	}
 	return failed
+}
+
+// ResealCanary seals the canary under the first key, wherever it lies.
+func (v *Vault) ResealCanary(ctx context.Context) error {
+	p, err := v.open(ctx)
+	if err == nil {
+		err = v.storage.ReplaceCanary(ctx, v.canary(p.index))
+	}
+	return v.report(err)
 }
 
 // Watch has l hear of revocations until ctx ends, if the storage tells of them.
@@ -163,11 +180,29 @@ func within[T any](ctx context.Context, v *Vault, s owner, step func(context.Con
 	return answer, v.report(nil)
 }
 
+// open returns the place. All who need it anew wait for the same answer.
 func (v *Vault) open(ctx context.Context) (*place, error) {
-	known := v.place.Load()
-	if known != nil && !v.lost.Load() {
+	if known := v.place.Load(); known != nil && !v.lost.Load() {
 		return known, nil
 	}
+	opening := v.openings.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+		defer cancel()
+		return v.openAnew(ctx)
+	})
+	select {
+	case opened := <-opening:
+		if opened.Err != nil {
+			return nil, opened.Err
+		}
+		return opened.Val.(*place), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (v *Vault) openAnew(ctx context.Context) (*place, error) {
+	known := v.place.Load()
 	// A store that lost nothing but its canary still has its records where
 	// they were: so a node that knows the place puts that canary back.
 	index := v.ring.NewIndex()
@@ -186,7 +221,7 @@ func (v *Vault) open(ctx context.Context) (*place, error) {
 	if !current {
 		// From here on the first key is enough to find every record.
 		if err := v.storage.ReplaceCanary(ctx, v.canary(p.index)); err != nil {
-			return nil, err
+			v.logger.Warn("the canary is still sealed with an older key: keep it until `caddy otp rekey` was done", slog.Any("error", err))
 		}
 	}
 	v.place.Store(p)

@@ -2,9 +2,11 @@ package otp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,17 +115,19 @@ func TestCanaryIsSealedAnew(t *testing.T) {
 		t.Error("it was not sealed anew, or is another")
 	}
 
-	// A node that cannot seal it anew is not open yet: else nobody would notice
-	// that the old key is still needed.
+	// A node that cannot seal it anew serves, and says that the old key is still needed.
+	// Rekeying does not end well before it is done.
 	failed := n.restart("newer", "new")
 	failed.storage.before = failing(errDown, "replace")
-	if err := failed.Open(t.Context()); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("got %v", err)
+	must(t, failed.Open(t.Context()))
+	if lines := failed.log.take(t); len(lines) != 1 || lines[0]["level"] != "WARN" {
+		t.Errorf("logged %v", lines)
+	}
+	if _, err := failed.Rekey(t.Context()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("rekeying: %v", err)
 	}
 	failed.storage.before = nil
-	if err := failed.Open(t.Context()); err != nil {
-		t.Error(err)
-	}
+	failed.rekeyed(Rekeyed{})
 	open("[canary]", "newer")
 }
 
@@ -316,6 +320,79 @@ func TestFlushedMidway(t *testing.T) {
 	}
 }
 
+// TestNothingIsWrittenWhereItIsOfNoUse: a store came back empty, and has another
+// place for the record. What a node has sealed for the old one goes nowhere.
+func TestNothingIsWrittenWhereItIsOfNoUse(t *testing.T) {
+	for name, operate := range map[string]func(*node, Caller) error{
+		"a PIN": func(n *node, who Caller) error { return n.SetCredential(t.Context(), who.Subject, PIN, "2580") },
+		"a device": func(n *node, who Caller) error {
+			_, _, err := n.addDevice(who, "", Authority{})
+			return err
+		},
+		"a session": func(n *node, who Caller) error {
+			_, err := n.StartSession(t.Context(), who, NewSession{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := newBrowserNode(t)
+			who := old.newCaller("user")
+			who.AuthTime = old.clock.now()
+			must(t, old.Open(t.Context()))
+			knows, fresh := old.restart("new", "key"), old.restart("new", "key")
+			must(t, knows.Open(t.Context()))
+			knows.flush(fresh)
+			must(t, fresh.Open(t.Context()))
+
+			// Another request learns of the place just before it is written.
+			knows.storage.before = once("apply", func() error {
+				knows.show(knows.newCaller("other"))
+				return store.ErrCanary
+			})
+			if err := operate(knows, who); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+			if r, _ := fresh.raw(who); len(r.Credentials)+len(r.Factors)+len(r.Sessions) != 0 {
+				t.Errorf("there is %+v", r)
+			}
+			must(t, operate(knows, who))
+			fresh.rekeyed(Rekeyed{Records: 1})
+		})
+	}
+}
+
+// TestOneContact: all who need the place anew wait for one answer.
+func TestOneContact(t *testing.T) {
+	n := newNode(t)
+	who := n.newCaller("user")
+	must(t, n.Open(t.Context()))
+	n.storage.made()
+	n.vault.lost.Store(true)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	n.storage.before = once("canary", func() error {
+		close(asked)
+		<-answer
+		return nil
+	})
+	var wait sync.WaitGroup
+	load := func() {
+		if _, err := n.vault.Load(context.Background(), who.Subject); err != nil {
+			t.Error(err)
+		}
+	}
+	wait.Go(load)
+	<-asked
+	for range 20 {
+		wait.Go(load)
+	}
+	close(answer)
+	wait.Wait()
+	// Those that came after the answer need not ask.
+	if steps := strings.Count(fmt.Sprint(n.storage.made()), "canary"); steps != 1 {
+		t.Errorf("the canary was asked for %d times", steps)
+	}
+}
+
 // TestForeignStore: a store was exchanged for another, with a key of its own.
 func TestForeignStore(t *testing.T) {
 	n, foreign := newNode(t), newNode(t).restart("foreign")
@@ -387,7 +464,7 @@ func TestRedisLosesItsCanary(t *testing.T) {
 		if must(err); len(copies) != 1 {
 			t.Fatalf("copies of the canary: %v", copies)
 		}
-		must(client.Del(t.Context(), [][]string{{"otp:canary"}, copies, append(copies, "otp:canary")}[what]...).Err())
+		must(client.Del(t.Context(), [][]string{{"otp:canary:{a}"}, copies, append(copies, "otp:canary:{a}", "otp:canary:{b}", "otp:canary:{c}")}[what]...).Err())
 	}
 	for i := range 3 {
 		lose(i)

@@ -1,39 +1,48 @@
-// Package redistest runs real Redis servers for tests.
+// Package redistest runs real Redis servers for tests: one by itself ([New]), a
+// cluster ([NewCluster]), or a master that sentinels watch ([NewSentinels]).
 package redistest
 
 import (
-	"bufio"
-	"bytes"
+	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // RequireEnv is the environment variable that makes a missing redis-server a
 // failure instead of a skipped test.
 const RequireEnv = "CADDY_OTP_REQUIRE"
 
-// startTimeout is how long a server may take until it answers.
-const startTimeout = 30 * time.Second
+const (
+	// startTimeout is how long a server may take until it answers.
+	startTimeout = 30 * time.Second
+	// formTimeout is how long servers may take until they work together, or one
+	// has taken over from another.
+	formTimeout = time.Minute
+	// answerTimeout is how long a server that runs may take for one answer.
+	answerTimeout = 5 * time.Second
+)
 
-// Server is a Redis server on a loopback port, with a directory of its own. It
-// keeps nothing on disk unless its arguments say so.
-type Server struct {
-	// Addr is where it listens, host:port. It stays the same over restarts.
-	Addr string
-
-	t      testing.TB
-	path   string
-	args   []string
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has ended
-	output bytes.Buffer  // to be read after exited only
+// Config says what servers are like. The zero value is fine: no password, no
+// TLS, nothing kept on disk.
+type Config struct {
+	// Args are added to the command line of each server, not of sentinels.
+	Args []string
+	// Password of the default user, on each server; servers know it of each other.
+	Password string
+	// SentinelPassword is that of the sentinels themselves.
+	SentinelPassword string
+	// TLS, if set, signs a certificate for each server, which then speaks nothing
+	// but TLS.
+	TLS *Authority
 }
 
 // Start runs a server until the test ends, and returns its address. Args are
@@ -46,6 +55,37 @@ func Start(t testing.TB, args ...string) (addr string) {
 // New does what [Start] does, and returns the server.
 func New(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return Config{Args: args}.Server(t)
+}
+
+// NewCluster runs a cluster until the test ends: that many masters, with that
+// many replicas each. Args are added to the command line of each node.
+func NewCluster(t testing.TB, masters, replicas int, args ...string) *Cluster {
+	t.Helper()
+	return Config{Args: args}.Cluster(t, masters, replicas)
+}
+
+// NewSentinels runs a master with that many replicas, and three sentinels, until
+// the test ends. Args are added to the command line of the master and replicas.
+func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
+	t.Helper()
+	return Config{Args: args}.Sentinels(t, replicas)
+}
+
+// Server runs one server until the test ends.
+func (c Config) Server(t testing.TB) *Server {
+	t.Helper()
+	args := []string{"--save", ""}
+	if c.Password != "" {
+		args = append(args, "--requirepass", c.Password, "--masterauth", c.Password)
+	}
+	return c.run(t, c.Password, nil, append(args, c.Args...)...)
+}
+
+// run starts a server. Before, it has prepare, if set, write a file of
+// configuration in the server's directory.
+func (c Config) run(t testing.TB, password string, prepare func(dir string) (file string, err error), args ...string) *Server {
+	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		if os.Getenv(RequireEnv) != "" {
@@ -53,16 +93,32 @@ func New(t testing.TB, args ...string) *Server {
 		}
 		t.Skip("redis-server is not in PATH")
 	}
-	s := &Server{t: t, path: path}
+	s := &Server{t: t, path: path, password: password}
 	dir := t.TempDir()
-	t.Cleanup(s.Stop)
+	t.Cleanup(s.Kill)
+	var first []string
+	if prepare != nil {
+		file, err := prepare(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = append(first, file)
+	}
 
 	// Between the choice of a port and its use another process may take it.
 	for range 5 {
 		port := freePort(t)
 		s.Addr = net.JoinHostPort("127.0.0.1", port)
-		s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--daemonize", "no"}, args...)
+		s.args = append(first, "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no")
+		if c.TLS == nil {
+			s.args = append(s.args, "--port", port)
+		} else {
+			s.tls = c.TLS.Client()
+			s.args = append(s.args, c.TLS.server(t, dir, port)...)
+		}
+		s.args = append(s.args, args...)
 		if err = s.start(); err == nil {
+			s.newClient()
 			return s
 		}
 	}
@@ -70,100 +126,86 @@ func New(t testing.TB, args ...string) *Server {
 	return nil
 }
 
+// freePort returns a port that nobody listens at, nor 10000 above it, where a
+// node of a cluster listens, too. Both are below the ports that outgoing
+// connections get, so that nobody has taken it when a server comes back.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-func (s *Server) start() error {
-	s.output.Reset()
-	s.cmd = exec.Command(s.path, s.args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
-	if err := s.cmd.Start(); err != nil {
-		s.cmd = nil
-		return err
-	}
-	cmd, exited := s.cmd, make(chan struct{})
-	s.exited = exited
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait()
-	}()
-	deadline := time.Now().Add(startTimeout)
-	for time.Now().Before(deadline) {
-		if s.answers() {
-			return nil
-		}
-		select {
-		case <-exited:
-			s.cmd = nil
-			return fmt.Errorf("it ended:\n%s", s.output.String())
-		case <-time.After(5 * time.Millisecond):
+	const lowest, highest = 12000, 22000
+	for range 100 {
+		port := lowest + rand.N(highest-lowest)
+		if free(port) && free(port+10000) {
+			return strconv.Itoa(port)
 		}
 	}
-	s.Kill()
-	return fmt.Errorf("no answer within %v:\n%s", startTimeout, s.output.String())
+	t.Fatal("no free port found")
+	return ""
 }
 
-// answers tells whether the server takes commands; that it asks for a password
-// will do.
-func (s *Server) answers() bool {
-	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+func free(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := fmt.Fprint(conn, "PING\r\n"); err != nil {
-		return false
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	return err == nil && (strings.HasPrefix(line, "+PONG") || strings.HasPrefix(line, "-NOAUTH"))
+	_ = l.Close()
+	return true
 }
 
-// Stop ends the server in an orderly way, if it runs.
-func (s *Server) Stop() { s.end(syscall.SIGTERM) }
-
-// Kill ends the server at once, if it runs.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
-
-func (s *Server) end(signal syscall.Signal) {
-	if s.cmd == nil {
-		return
-	}
-	_ = s.cmd.Process.Signal(signal)
-	_ = s.cmd.Process.Signal(syscall.SIGCONT) // a paused one does not hear the first
-	<-s.exited
-	s.cmd = nil
+// newClient makes the client that Client returns.
+func (s *Server) newClient() {
+	s.client = redis.NewClient(&redis.Options{
+		Addr: s.Addr, Password: s.password, TLSConfig: s.tls,
+		Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: answerTimeout, ReadTimeout: answerTimeout, WriteTimeout: answerTimeout,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	s.t.Cleanup(func() { _ = s.client.Close() })
 }
 
-// Restart starts the server again at the same address.
-func (s *Server) Restart() {
-	s.t.Helper()
-	s.Stop()
-	if err := s.start(); err != nil {
-		s.t.Fatalf("redis-server does not start again: %v", err)
+// Client returns a client of this very server, which may do everything. It
+// follows no redirects.
+func (s *Server) Client() *redis.Client { return s.client }
+
+// TLS returns how to speak TLS to the server, nil if it does not.
+func (s *Server) TLS() *tls.Config { return s.tls.Clone() }
+
+// await polls until done says so, and fails the test with the last thing that
+// was missing, and what the servers have to say, if that does not come.
+func await(t testing.TB, what string, servers []*Server, done func() error) {
+	t.Helper()
+	deadline := time.Now().Add(formTimeout)
+	for {
+		err := done()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			for _, s := range servers {
+				t.Logf("%s:\n%s", s.Addr, s.output.tail())
+			}
+			t.Fatalf("%s: not within %v: %v", what, formTimeout, err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// Pause stops the server without closing anything: it accepts, and does not
-// answer, until [Server.Resume].
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Resume lets a paused server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(signal syscall.Signal) {
-	s.t.Helper()
-	if s.cmd == nil {
-		s.t.Fatal("redis-server does not run")
+// each runs f for all servers at once, and returns the first error.
+func each(servers []*Server, f func(*Server) error) error {
+	errs := make(chan error)
+	for _, s := range servers {
+		go func() {
+			err := f(s)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", s.Addr, err)
+			}
+			errs <- err
+		}()
 	}
-	if err := s.cmd.Process.Signal(signal); err != nil {
-		s.t.Fatal(err)
+	var first error
+	for range servers {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
 	}
+	return first
 }

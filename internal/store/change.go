@@ -8,6 +8,10 @@ import "maps"
 type Change struct {
 	Now Instant `json:"now"`
 
+	// MadeFor names the one record that it is of use for: what it brings is sealed,
+	// or hashed, for that. Empty: any. Storages need not look at it.
+	MadeFor string `json:"-"`
+
 	// Conditions.
 
 	// Spend is the one-time password that the change is made for.
@@ -128,8 +132,8 @@ const (
 	RefusedOccupied    Refusal = "occupied"     // the factor, or the one in the slot, is confirmed already
 	RefusedLimit       Refusal = "limit"        // as many factors as may be are confirmed
 	RefusedSends       Refusal = "sends"        // as many codes as may be were sent lately
-	RefusedSession     Refusal = "session"      // there is no such session, or it has another id by now
-	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired
+	RefusedSession     Refusal = "session"      // there is no such session, or it has another id by now; or it began before a revocation
+	RefusedSpent       Refusal = "spent"        // the one-time password was used, replaced, or has expired; or is of before a revocation
 	RefusedNoElevation Refusal = "no-elevation" // no unspent elevation is recent enough
 )
 
@@ -298,6 +302,14 @@ func (r *Record) judge(c Change) Refusal {
 	}
 	if c.Elevate != nil && !r.mayElevate(*c.Elevate, c.RenewSession) {
 		return RefusedSession
+	}
+	if c.StartSession != nil && c.StartSession.StartedAt < r.RevokedAt {
+		return RefusedSession
+	}
+	// A step may be late: what it elevates must not outlive a revocation that it was
+	// sent before.
+	if c.Elevate != nil && c.Elevate.At < r.RevokedAt {
+		return RefusedSpent
 	}
 	if c.Spend != nil && !r.spendable(*c.Spend) {
 		return RefusedSpent

@@ -333,6 +333,27 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
+// TestLateSteps: what was sent before a revocation, and comes after it, leaves nothing
+// that would outlive it.
+func TestLateSteps(t *testing.T) {
+	for name, test := range map[string]struct {
+		change Change
+		want   Refusal
+	}{
+		"elevation of before":       {Change{Elevate: &Elevation{Session: "s", Type: "totp", At: start - 1, Expires: start + minute}}, RefusedSpent},
+		"elevation of that instant": {Change{Elevate: &Elevation{Session: "s", Type: "totp", At: start, Expires: start + minute}}, ""},
+		"session of before":         {Change{StartSession: &NewSession{ID: "new", Session: Session{StartedAt: start - 1, Ends: start + minute, Expires: start + minute}}}, RefusedSession},
+		"session of that instant":   {Change{StartSession: &NewSession{ID: "new", Session: Session{StartedAt: start, Ends: start + minute, Expires: start + minute}}}, ""},
+	} {
+		r := new(Record)
+		r.Apply(Change{Now: start, Revoke: start + 10*minute})
+		test.change.Now = start - 1
+		if got := r.Apply(test.change).Refused; got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 // TestSingleUse spends things twice.
 func TestSingleUse(t *testing.T) {
 	for name, c := range map[string]Change{

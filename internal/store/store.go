@@ -35,8 +35,9 @@ type Storage interface {
 	// candidate, which is then written.
 	Canary(ctx context.Context, candidate Canary) (Canary, error)
 
-	// ReplaceCanary seals the canary anew. It does nothing if the one that is
-	// there has another fingerprint.
+	// ReplaceCanary seals the canary anew, wherever the storage has it: with an
+	// error the old key is still needed. It does nothing if the one that is there has
+	// another fingerprint.
 	ReplaceCanary(ctx context.Context, c Canary) error
 
 	// Walk calls visit with the subject of each record, one after the other, until

@@ -1,16 +1,16 @@
 -- What every script on a record begins with: is the store still the one that the
--- record's key was computed from? It goes by the canary's copy, which lies in the
--- record's own slot of a cluster.
+-- record's key was computed from? It goes by the canary's fingerprint, which lies in
+-- the record's own slot of a cluster.
 --
 -- KEYS[1]  the record's key
--- KEYS[2]  the key of the canary's copy
--- ARGV[1]  the fingerprint that it is to have
+-- KEYS[2]  the key of the fingerprint
+-- ARGV[1]  what it is to be
 
-local canary = redis.pcall('HGET', KEYS[2], 'fingerprint')
-if type(canary) == 'table' then
-  return redis.error_reply('UNREADABLE canary: ' .. canary.err)
-elseif not canary then
+local fingerprint = redis.pcall('GET', KEYS[2])
+if type(fingerprint) == 'table' then
+  return redis.error_reply('UNREADABLE fingerprint: ' .. fingerprint.err)
+elseif not fingerprint then
   return redis.error_reply('NOCANARY')
-elseif canary ~= ARGV[1] then
+elseif fingerprint ~= ARGV[1] then
   return redis.error_reply('OTHERCANARY')
 end

@@ -11,17 +11,26 @@ import (
 // checkPolicy warns, once for each policy seen, of a server that may evict keys when
 // its memory is full: locks, counts and revocations are among them. A server that
 // does not tell is taken at its default, which evicts none.
-func (s *Store) checkPolicy(ctx context.Context) {
-	ctx, cancel := s.timeLimit(ctx)
+func (s *Store) checkPolicy() {
+	ctx, cancel := s.timeLimit(context.Background())
 	defer cancel()
 	_ = s.servers.eachMaster(ctx, func(server *redis.Client) error {
-		for line := range strings.Lines(server.Info(ctx, "memory").Val()) {
-			if policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); found {
-				s.warnOfPolicy(ctx, server.Options().Addr, policy)
-			}
+		if policy := infoOf(ctx, server, "memory")["maxmemory_policy"]; policy != "" {
+			s.warnOfPolicy(ctx, server.Options().Addr, policy)
 		}
 		return nil
 	})
+}
+
+// infoOf returns sections of what a server says of itself, nothing if it does not.
+func infoOf(ctx context.Context, server *redis.Client, sections ...string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(server.Info(ctx, sections...).Val()) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+			info[name] = value
+		}
+	}
+	return info
 }
 
 func (s *Store) warnOfPolicy(ctx context.Context, server, policy string) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,21 +44,21 @@ var (
 	stepScript = newScript(true, canaryText, stepsText)
 )
 
-// onRecord runs a script on a subject's record, behind a look at the canary. A
-// place for records that was not in use yet gets its copy of the canary first.
-func (s *Store) onRecord(ctx context.Context, sc *script, key store.Key, args ...any) (*redis.Cmd, error) {
-	keys := []string{s.recordKey(key.Subject), s.canaryCopy(key.Subject)}
+// onRecord runs a script on a subject's record, behind a look at the fingerprint. A
+// place for records that was not in use yet gets it first.
+func (s *Store) onRecord(ctx context.Context, on *servers, sc *script, key store.Key, args ...any) (*redis.Cmd, error) {
+	keys := []string{s.recordKey(key.Subject), s.fingerprintKey(key.Subject)}
 	args = append([]any{key.Canary}, args...)
-	cmd, err := s.run(ctx, sc, keys, args...)
+	cmd, err := s.run(ctx, on, sc, keys, args...)
 	if redis.HasErrorPrefix(err, "NOCANARY") {
-		if err := s.plant(ctx, keys[1], key.Canary); err != nil {
+		if err := s.beginPlace(ctx, keys[1], key.Canary); err != nil {
 			return nil, err
 		}
-		cmd, err = s.run(ctx, sc, keys, args...)
+		cmd, err = s.run(ctx, on, sc, keys, args...)
 	}
 	switch {
 	case redis.HasErrorPrefix(err, "NOCANARY"), redis.HasErrorPrefix(err, "OTHERCANARY"):
-		return nil, store.ErrCanary
+		return nil, fmt.Errorf("%w: see %s", store.ErrCanary, keys[1])
 	case err != nil:
 		return nil, classify(err)
 	}
@@ -76,19 +77,23 @@ func classify(err error) error {
 
 // run runs a script on the server that has its keys, once. A server that is new or
 // was restarted learns the script.
-func (s *Store) run(ctx context.Context, sc *script, keys []string, args ...any) (cmd *redis.Cmd, err error) {
-	err = s.servers.do(ctx, keys[0], func(server *redis.Client, asking bool) error {
-		cmd, err = s.try(ctx, server, asking, sc.writes, func(pipe redis.Pipeliner) *redis.Cmd {
-			return pipe.EvalSha(ctx, sc.name, keys, args...)
-		})
+func (s *Store) run(ctx context.Context, on *servers, sc *script, keys []string, args ...any) (cmd *redis.Cmd, err error) {
+	err = on.do(ctx, keys[0], func(server *redis.Client, asking bool) error {
+		cmd, err = s.try(ctx, server, asking, sc.writes, redis.NewCmd(ctx, command("EVALSHA", sc.name, keys, args)...))
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			cmd, err = s.try(ctx, server, asking, sc.writes, func(pipe redis.Pipeliner) *redis.Cmd {
-				return pipe.Eval(ctx, sc.text, keys, args...)
-			})
+			cmd, err = s.try(ctx, server, asking, sc.writes, redis.NewCmd(ctx, command("EVAL", sc.text, keys, args)...))
 		}
 		return err
 	})
 	return cmd, err
+}
+
+func command(name, script string, keys []string, args []any) []any {
+	c := []any{name, script, len(keys)}
+	for _, key := range keys {
+		c = append(c, key)
+	}
+	return append(c, args...)
 }
 
 // errReplicas means that a step was made, and may be lost all the same.
@@ -96,17 +101,17 @@ var errReplicas = errors.New("redis: too few replicas have taken the step over i
 
 // try sends one command and, if it writes, waits until enough replicas have what
 // it wrote.
-func (s *Store) try(ctx context.Context, server *redis.Client, asking, writes bool, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
+func (s *Store) try(ctx context.Context, server *redis.Client, asking, writes bool, cmd *redis.Cmd) (*redis.Cmd, error) {
 	pipe := server.Pipeline()
 	if asking {
 		pipe.Do(ctx, "ASKING")
 	}
-	cmd := queue(pipe)
+	_ = pipe.Process(ctx, cmd) // with the others, below
 	var copied *redis.Cmd
 	if writes && s.replicas > 0 {
-		copied = pipe.Do(ctx, "WAIT", s.replicas, (s.timeout / 2).Milliseconds())
+		copied = pipe.Do(ctx, "WAIT", s.replicas, s.patience(ctx).Milliseconds())
 	}
-	_ = exec(ctx, pipe) // each has its own error
+	exec(ctx, pipe)
 	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, err
 	}
@@ -121,18 +126,24 @@ func (s *Store) try(ctx context.Context, server *redis.Client, asking, writes bo
 	return cmd, nil
 }
 
-// exec runs a pipeline, and returns its first error. Afterwards each command has an
-// error of its own, also where it was never sent because the handshake failed:
-// go-redis leaves those without, as if they had been answered with nothing.
-func exec(ctx context.Context, pipe redis.Pipeliner) error {
+// patience is how long to wait for replicas: half of the time that is left, so that
+// what came of it is still heard.
+func (s *Store) patience(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return max(time.Until(deadline)/2, time.Millisecond)
+}
+
+// exec runs a pipeline. Afterwards each command has an error of its own, also where
+// it was never sent because the handshake failed: go-redis leaves those without, as
+// if they had been answered with nothing.
+func exec(ctx context.Context, pipe redis.Pipeliner) {
 	cmds, err := pipe.Exec(ctx)
 	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
-		return err
+		return
 	}
 	for _, c := range cmds {
 		c.SetErr(err)
 	}
-	return err
 }
 
 // timeLimit bounds an operation.

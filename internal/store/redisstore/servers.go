@@ -1,9 +1,14 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,6 +31,10 @@ type servers struct {
 	redis.UniversalClient
 	cluster *redis.ClusterClient // nil: one master has all keys
 	master  *redis.Client        // nil: that depends on the key
+	options Options
+
+	mu    sync.Mutex
+	named map[string]*redis.Client // by address: those that servers of a cluster have named
 }
 
 func newServers(o Options) (*servers, error) {
@@ -39,37 +48,27 @@ func newServers(o Options) (*servers, error) {
 	case o.Mode == Cluster && o.DB != 0:
 		return nil, errors.New("a cluster has no database but 0")
 	}
+	s := &servers{options: o, named: make(map[string]*redis.Client)}
 	switch o.Mode {
 	case Single:
-		options := o.client()
-		options.Addr = o.Addresses[0]
-		master := redis.NewClient(options)
-		return &servers{UniversalClient: master, master: master}, nil
+		s.master = redis.NewClient(o.client(o.Addresses[0]))
+		s.UniversalClient = s.master
 	case Sentinel:
-		master := redis.NewFailoverClient(o.failover())
-		return &servers{UniversalClient: master, master: master}, nil
+		s.master = redis.NewFailoverClient(o.failover())
+		s.UniversalClient = s.master
 	case Cluster:
-		cluster := redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: o.Addresses,
-			NewClient: func(node *redis.Options) *redis.Client {
-				options := o.client()
-				options.Addr = node.Addr
-				return redis.NewClient(options)
-			},
-			// The client that subscribes is made of these.
-			Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
-			DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
-			ContextTimeoutEnabled: true, DisableIdentity: true, DisableRoutingPolicies: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		})
-		return &servers{UniversalClient: cluster, cluster: cluster}, nil
+		s.cluster = redis.NewClusterClient(o.clusterClient())
+		s.UniversalClient = s.cluster
+	default:
+		return nil, fmt.Errorf("unknown mode %q: the modes are single, sentinel and cluster", o.Mode)
 	}
-	return nil, fmt.Errorf("unknown mode %q: the modes are single, sentinel and cluster", o.Mode)
+	return s, nil
 }
 
-// client returns what the clients of all servers are set to.
-func (o Options) client() *redis.Options {
+// client returns what the client of a server is set to.
+func (o Options) client(addr string) *redis.Options {
 	return &redis.Options{
+		Addr:      addr,
 		Username:  o.Username,
 		Password:  o.Password,
 		DB:        o.DB,
@@ -93,14 +92,14 @@ func (o Options) client() *redis.Options {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 
-		// There is nothing but pipelines.
+		// Pipelines need no connections of their own.
 		PipelinePoolSize: -1,
 	}
 }
 
 // failover returns the same for a master that sentinels name.
 func (o Options) failover() *redis.FailoverOptions {
-	c := o.client()
+	c := o.client("")
 	return &redis.FailoverOptions{
 		MasterName:       o.MasterName,
 		SentinelAddrs:    o.Addresses,
@@ -112,6 +111,20 @@ func (o Options) failover() *redis.FailoverOptions {
 		ContextTimeoutEnabled: c.ContextTimeoutEnabled,
 		DialTimeout:           c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, PoolTimeout: c.PoolTimeout,
 		Protocol: c.Protocol, DisableIdentity: c.DisableIdentity, PipelinePoolSize: c.PipelinePoolSize,
+	}
+}
+
+// clusterClient returns the same for a cluster. Commands go to the clients of its
+// servers; what follows them is for subscriptions.
+func (o Options) clusterClient() *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs:     o.Addresses,
+		NewClient: func(node *redis.Options) *redis.Client { return redis.NewClient(o.client(node.Addr)) },
+
+		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
+		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
+		ContextTimeoutEnabled: true, DisableIdentity: true, DisableRoutingPolicies: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
 
@@ -154,12 +167,17 @@ func (s *servers) masters(ctx context.Context) ([]*redis.Client, error) {
 	for master := range found {
 		masters = append(masters, master)
 	}
+	slices.SortFunc(masters, func(a, b *redis.Client) int { return cmp.Compare(a.Options().Addr, b.Options().Addr) })
 	return masters, <-failed
 }
 
-// redirectPause lies between a redirect and following it, from the second on: slots
-// are on the move.
-const redirectPause = 5 * time.Millisecond
+const (
+	// redirects is how often a command is sent to another server.
+	redirects = 8
+	// redirectPause is before the second one, for slots are on the move then, and
+	// doubles with each.
+	redirectPause = 5 * time.Millisecond
+)
 
 // do has send make one try on the master that has key. A try that the server
 // refused because the key is elsewhere, or on its way, was not made, and is made
@@ -167,48 +185,95 @@ const redirectPause = 5 * time.Millisecond
 // that the server takes the key only from who says ASKING first.
 func (s *servers) do(ctx context.Context, key string, send func(server *redis.Client, asking bool) error) error {
 	server, err := s.masterOf(ctx, key)
-	for asking, redirects := false, 0; err == nil; redirects++ {
-		if redirects > 1 {
-			if err := pause(ctx, redirectPause); err != nil {
+	if err != nil {
+		return err
+	}
+	tried := send(server, false)
+	for n := 0; n < redirects && s.cluster != nil && tried != nil; n++ {
+		asking := false
+		switch addr, to := redirect(tried); to {
+		case toOwner:
+			s.cluster.ReloadState(ctx)
+			server = s.at(server, addr)
+		case toTarget:
+			asking = true
+			server = s.at(server, addr)
+		case toWait:
+			if server, err = s.masterOf(ctx, key); err != nil {
+				return err
+			}
+		default:
+			s.suspect(ctx, tried)
+			return tried
+		}
+		if n > 0 {
+			if err := pause(ctx, redirectPause<<n); err != nil {
 				return err
 			}
 		}
-		tried := send(server, asking)
-		if tried == nil || s.cluster == nil {
-			return tried
-		}
-		asking = false
-		if addr, moved := redis.IsMovedError(tried); moved {
-			server, err = s.masterAt(ctx, addr, key)
-		} else if addr, ask := redis.IsAskError(tried); ask {
-			asking = true
-			server, err = s.masterAt(ctx, addr, key)
-		} else if redis.IsTryAgainError(tried) {
-			server, err = s.masterOf(ctx, key)
-		} else {
-			var said redis.Error
-			if !errors.As(tried, &said) || redis.IsReadOnlyError(tried) || redis.IsClusterDownError(tried) {
-				s.cluster.ReloadState(ctx) // another server may have taken its place
-			}
-			return tried
-		}
+		tried = send(server, asking)
 	}
-	return err
+	return tried
 }
 
-// masterAt returns the master at an address or, if it is not known yet, the one that
-// has key as far as is known.
-func (s *servers) masterAt(ctx context.Context, addr, key string) (*redis.Client, error) {
-	masters, err := s.masters(ctx)
-	if err != nil {
-		return nil, err
+// Where a server sends its clients.
+const (
+	toOwner  = "owner"  // to another server, for good
+	toTarget = "target" // to another server, for this key
+	toWait   = "wait"   // back, later
+)
+
+func redirect(err error) (addr, to string) {
+	if addr, is := redis.IsMovedError(err); is {
+		return addr, toOwner
 	}
-	for _, master := range masters {
-		if master.Options().Addr == addr {
-			return master, nil
+	if addr, is := redis.IsAskError(err); is {
+		return addr, toTarget
+	}
+	if redis.IsTryAgainError(err) {
+		return "", toWait
+	}
+	return "", ""
+}
+
+// suspect has the servers looked up anew after an error that tells that another one
+// may have taken this one's place.
+func (s *servers) suspect(ctx context.Context, err error) {
+	var said redis.Error
+	if !errors.As(err, &said) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) {
+		s.cluster.ReloadState(ctx)
+	}
+}
+
+// at returns the server to which another one sends. It may be too new for the list of
+// servers that go-redis has, which writes addresses in another way, too.
+func (s *servers) at(from *redis.Client, addr string) *redis.Client {
+	if colon := strings.LastIndexByte(addr, ':'); colon >= 0 {
+		host := strings.Trim(addr[:colon], "[]")
+		if host == "" { // its own
+			host, _, _ = net.SplitHostPort(from.Options().Addr)
 		}
+		addr = net.JoinHostPort(host, addr[colon+1:])
 	}
-	return s.masterOf(ctx, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	server, known := s.named[addr]
+	if !known {
+		server = redis.NewClient(s.options.client(addr))
+		s.named[addr] = server
+	}
+	return server
+}
+
+// Close closes all connections.
+func (s *servers) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.UniversalClient.Close()
+	for _, server := range s.named {
+		err = errors.Join(err, server.Close())
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -446,6 +446,12 @@ function Record.judge(r, c)
   if c.elevate and not Record.mayElevate(r, c.elevate, c.renewSession) then
     return 'session'
   end
+  if c.startSession and (c.startSession.startedAt or 0) < (r.revokedAt or 0) then
+    return 'session'
+  end
+  if c.elevate and c.elevate.at < (r.revokedAt or 0) then
+    return 'spent'
+  end
   if c.spend and not Record.spendable(r, c.spend) then
     return 'spent'
   end

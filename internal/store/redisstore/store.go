@@ -58,6 +58,7 @@ const (
 // Store is a [store.Storage] in Redis. It is safe for concurrent use.
 type Store struct {
 	servers  *servers
+	reads    *servers // with replicas: reads must not wait behind steps that wait for those
 	prefix   string
 	timeout  time.Duration
 	replicas int
@@ -75,8 +76,14 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	reads := servers
+	if o.Replicas > 0 {
+		if reads, err = newServers(o); err != nil {
+			return nil, err
+		}
+	}
 	logTo(o.Logger)
-	return &Store{servers: servers, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger}, nil
+	return &Store{servers: servers, reads: reads, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger}, nil
 }
 
 func (o Options) withDefaults() Options {
@@ -96,13 +103,19 @@ func (o Options) withDefaults() Options {
 }
 
 // Close closes all connections. Operations fail from then on.
-func (s *Store) Close() error { return s.servers.Close() }
+func (s *Store) Close() error {
+	err := s.servers.Close()
+	if s.reads != s.servers {
+		err = errors.Join(err, s.reads.Close())
+	}
+	return err
+}
 
 // Load implements [store.Storage].
 func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
 	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
-	cmd, err := s.onRecord(ctx, loadScript, key)
+	cmd, err := s.onRecord(ctx, s.reads, loadScript, key)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +162,7 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := s.onRecord(ctx, stepScript, key, name, argument, s.channel(), key.Subject)
+	cmd, err := s.onRecord(ctx, s.servers, stepScript, key, name, argument, s.channel(), key.Subject)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,12 @@ import (
 )
 
 const (
-	// quiet is how long the subscription may be silent until it is asked for a
-	// sign of life, and then until it is given up.
+	// quiet is how long the subscription may be silent until a sign of life is
+	// published, and then until it is given up.
 	quiet = 2 * time.Second
+	// life is that sign. It goes the way of the news: the server of a subscription
+	// may answer, and hear nothing of the others any more.
+	life = "life"
 	// resubscribeAfter lies between two subscriptions.
 	resubscribeAfter = time.Second
 )
@@ -46,11 +49,11 @@ func (s *Store) listen(ctx context.Context, l store.Listener) {
 	defer end()
 
 	asked := false
-	for {
+	for turn := 0; ; turn++ {
 		message, err := subscription.ReceiveTimeout(ctx, quiet)
 		var timeout net.Error
 		switch {
-		case errors.As(err, &timeout) && timeout.Timeout() && !asked && subscription.Ping(ctx) == nil:
+		case errors.As(err, &timeout) && timeout.Timeout() && !asked && s.publishLife(ctx, turn) == nil:
 			asked = true
 			continue
 		case err != nil:
@@ -61,9 +64,29 @@ func (s *Store) listen(ctx context.Context, l store.Listener) {
 		case *redis.Subscription:
 			l.Listening(message.Kind == "subscribe")
 		case *redis.Message:
-			l.Revoked(message.Payload)
+			if message.Payload != life {
+				l.Revoked(message.Payload)
+			}
 		}
 	}
+}
+
+// publishLife publishes a sign of life, each turn on another master if there are
+// several, or on the next one that answers.
+func (s *Store) publishLife(ctx context.Context, turn int) error {
+	masters, err := s.servers.masters(ctx)
+	for i := range masters {
+		if err = s.publishOn(ctx, masters[(turn+i)%len(masters)]); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (s *Store) publishOn(ctx context.Context, server *redis.Client) error {
+	ctx, cancel := s.timeLimit(ctx)
+	defer cancel()
+	return server.Publish(ctx, s.channel(), life).Err()
 }
 
 // Interface guards

@@ -92,6 +92,13 @@ func testRules(t *testing.T, s store.Storage) {
 			wrong(Start), settle("totp"), store.Change{Now: after(time.Minute), PutCode: code("account", 1, after(5*time.Minute))},
 			wrong(after(4 * time.Minute)), settle("totp"), wrong(after(5 * time.Minute)),
 		},
+		"what comes after a revocation, and was sent before": {
+			store.Change{Now: after(time.Minute), Revoke: after(time.Hour)},
+			store.Change{Now: Start, Elevate: elevation("s", "totp", Start)},
+			starts("a", session("A", "", Start), ""),
+			store.Change{Now: after(time.Minute), Elevate: elevation("s", "totp", after(time.Minute))},
+			starts("b", session("B", "", after(time.Minute)), ""),
+		},
 		"nothing tried, nothing set": {
 			store.Attempt{Now: Start}, store.Change{Now: Start}, store.Change{Now: Start, Settle: &store.Settlement{}},
 			store.Change{Now: Start, SpendElevation: &store.ElevationSpend{}},
