@@ -126,7 +126,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, pages, session, storage, totp"
 		inIssuer    = "of issuer; known are: algorithms, audience, client, clock_skew, forward_token, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
 		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers, subject, zitadel"
-		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, issuers, max_age, pass_errors, report_only, scopes, strip_token, subject, types, verify_url"
+		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, close_streams, issuers, max_age, pass_errors, report_only, scopes, strip_token, subject, types, verify_url"
 		inOIDC      = "of oidc_auth; known are: audience, issuers, strip_token"
 		notDuration = "is not a duration"
 		notNumber   = "is not a whole number"
@@ -217,6 +217,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		{"scopes without any", gate("scopes"), arguments},
 		{"argument of strip_token", gate("strip_token on"), arguments},
 		{"argument of pass_errors", gate("pass_errors on"), arguments},
+		{"argument of close_streams", gate("close_streams on"), arguments},
 
 		{"empty issuer", app(`issuer "" {` + "\naudience a\n}"), empty},
 		{"empty audience", app("issuer https://a.example {\naudience \"\"\n}"), empty},

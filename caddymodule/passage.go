@@ -311,7 +311,7 @@ func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
 	}
 	c.Renewal.From = p.session.Ref
 	if p.session.Handle != "" { // it was read
-		c.Standing = &p.session.Standing
+		c.Standing, c.Handle = &p.session.Standing, p.session.Handle
 	}
 	return c
 }

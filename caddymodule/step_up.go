@@ -69,6 +69,16 @@ type StepUp struct {
 	// Default: false.
 	ReportOnly bool `json:"report_only,omitempty"`
 
+	// Whether a request that is still under way ends when what let it pass no longer
+	// holds: a WebSocket, an event stream, a long download or upload. That is when
+	// the one-time password is older than `max_age` and the session has not proved
+	// another by then, and at once when it is revoked, its factor removed or its session
+	// signed out. With a `max_age` of 0 that alone ends it, or a day. It works by the
+	// request's context, which `reverse_proxy` heeds. Where the storage does not
+	// answer, requests under way end.
+	// Default: false, a request that was let through goes on.
+	CloseStreams bool `json:"close_streams,omitempty"`
+
 	// Who an earlier handler says that the user is. Default: tokens say it, and
 	// browsers sign in.
 	Subject *Subject `json:"subject,omitempty"`
@@ -116,7 +126,7 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 		s.logger.Warn("accept_amr and accept_acr have no effect with max_age 0: nothing in a token is proved for one request alone")
 	}
 	s.gate = &stepup.Gate{Policy: policy, OTP: s.app.service, Now: time.Now}
-	s.app.service.Retain(policy.MaxAge)
+	s.app.service.Retain(policy.Retention())
 	for _, client := range s.app.realm.Clients {
 		client.AddScopes(policy.Scopes)
 	}
@@ -125,7 +135,7 @@ func (s *StepUp) Provision(ctx caddy.Context) (err error) {
 }
 
 func (s *StepUp) policy(r resolver) (p stepup.Policy, err error) {
-	p.MaxAge, p.ReportOnly = defaultMaxAge, s.ReportOnly
+	p.MaxAge, p.ReportOnly, p.CloseStreams = defaultMaxAge, s.ReportOnly, s.CloseStreams && !s.ReportOnly
 	if s.MaxAge != nil {
 		p.MaxAge = time.Duration(*s.MaxAge)
 	}
@@ -213,6 +223,12 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		p.strip(r)
 	}
 	p.leave(r, s.by)
+	if s.gate.CloseStreams {
+		// A decision may have given the session another id.
+		ctx, release := s.gate.Hold(r.Context(), stepup.Request{Identity: p.identity, Caller: p.caller(w, r)}, d.Proof)
+		defer release()
+		r = r.WithContext(ctx)
+	}
 	return next.ServeHTTP(w, r)
 }
 

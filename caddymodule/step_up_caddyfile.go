@@ -69,23 +69,25 @@ func openPaths(matchers caddy.ModuleMap) []string {
 //		verify_url <url>
 //		pass_errors
 //		report_only
+//		close_streams
 //		subject    <placeholder> [<realm>]
 //	}
 func (s *StepUp) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name
 	return parseBlock(d, "step_up", options{
-		"max_age":     func() error { return parseOptionalDuration(d, &s.MaxAge) },
-		"types":       func() error { return s.parseTypes(d) },
-		"scopes":      func() error { return parseList(d, &s.Scopes) },
-		"accept_amr":  func() error { return parseList(d, &s.AcceptAMR) },
-		"accept_acr":  func() error { return parseList(d, &s.AcceptACR) },
-		"issuers":     func() error { return parseList(d, &s.Issuers) },
-		"audience":    func() error { return parseList(d, &s.Audience) },
-		"strip_token": func() error { return parseFlag(d, &s.StripToken) },
-		"verify_url":  func() error { return parseText(d, &s.VerifyURL) },
-		"pass_errors": func() error { return parseFlag(d, &s.PassErrors) },
-		"report_only": func() error { return parseFlag(d, &s.ReportOnly) },
-		"subject":     func() error { return parseSubject(d, &s.Subject) },
+		"max_age":       func() error { return parseOptionalDuration(d, &s.MaxAge) },
+		"types":         func() error { return s.parseTypes(d) },
+		"scopes":        func() error { return parseList(d, &s.Scopes) },
+		"accept_amr":    func() error { return parseList(d, &s.AcceptAMR) },
+		"accept_acr":    func() error { return parseList(d, &s.AcceptACR) },
+		"issuers":       func() error { return parseList(d, &s.Issuers) },
+		"audience":      func() error { return parseList(d, &s.Audience) },
+		"strip_token":   func() error { return parseFlag(d, &s.StripToken) },
+		"verify_url":    func() error { return parseText(d, &s.VerifyURL) },
+		"pass_errors":   func() error { return parseFlag(d, &s.PassErrors) },
+		"report_only":   func() error { return parseFlag(d, &s.ReportOnly) },
+		"close_streams": func() error { return parseFlag(d, &s.CloseStreams) },
+		"subject":       func() error { return parseSubject(d, &s.Subject) },
 	})
 }
 

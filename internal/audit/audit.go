@@ -25,7 +25,8 @@ const (
 	SignedOut     = "signed_out"     // one ended, or all of a subject's
 	RecoveryCodes = "recovery_codes" // recovery codes were made
 
-	Refused = "request_refused" // a handler refused a request
+	Refused      = "request_refused" // a handler refused a request
+	StreamClosed = "stream_closed"   // a request that a gate had let pass was ended
 )
 
 // Event is one line. It never holds a code, secret or token.

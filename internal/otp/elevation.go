@@ -88,8 +88,11 @@ func (s *Service) memoryKey(who Caller) memoryKey {
 }
 
 // Watch has the service hear of revocations until ctx ends, which lets it
-// remember standings. It returns at once if the storage does not tell.
-func (s *Service) Watch(ctx context.Context) { s.vault.Watch(ctx, s.memory) }
+// remember standings, and close streams at once. It returns at once if the storage
+// does not tell.
+func (s *Service) Watch(ctx context.Context) {
+	s.vault.Watch(ctx, store.Fanout{s.memory, s.streams})
+}
 
 // Newest returns the newest elevation of one of types, spent or not.
 func (g Standing) Newest(types []Type) (newest Proof, found bool) {

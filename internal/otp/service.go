@@ -55,6 +55,7 @@ type Service struct {
 	audit       *audit.Log
 	logger      *slog.Logger
 	memory      *memory
+	streams     *streams
 	turns       turns
 	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
 	mute        atomic.Bool // nobody sends codes, and that was logged
@@ -81,6 +82,7 @@ func New(config Config, p Parts) *Service {
 		config: config, vault: p.Vault, ring: p.Ring, credentials: p.Credentials, notifier: p.Notifier,
 		now: p.Now, audit: p.Audit, logger: p.Logger, memory: new(memory),
 	}
+	s.streams = &streams{now: s.now, judge: s.judgeStreams}
 	s.standIn = s.ring.Seal([]byte(newSecret()), standInContext)
 	s.Retain(enrolmentAge)
 	return s

@@ -66,6 +66,9 @@ type Caller struct {
 	Subject Subject
 	// Session is what an elevation is bound to.
 	Session string
+	// Handle of a browser's session, which stays when Session changes; empty for
+	// others, and where it is not known.
+	Handle string
 	// Renewal of the session, if it is a browser's; else nil.
 	Renewal *Renewal
 	// Standing is what was read of the session for this request already; nil if

@@ -17,6 +17,7 @@ type Service interface {
 	Remembered(who otp.Caller) (otp.Standing, bool)
 	Remember(otp.Standing)
 	Spend(ctx context.Context, who otp.Caller, types []otp.Type) (otp.Proof, error)
+	Follow(otp.Stream) (release func())
 }
 
 // Gate decides by one policy.
@@ -46,7 +47,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 		switch {
 		case err != nil:
 			return unavailable()
-		case s.RevokedAt().IsZero() || r.Identity.AuthTime.After(s.RevokedAt()):
+		case !revokedSince(r, s):
 			g.OTP.Remember(s)
 			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
 		}

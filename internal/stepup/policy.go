@@ -1,6 +1,7 @@
 // Package stepup is the gate: it decides whether a request with a valid token
 // also has the proof that a route asks for. The decision is in decide.go, what
-// a refused client is told in challenge.go.
+// a refused client is told in challenge.go, what ends a request that passed in
+// hold.go.
 package stepup
 
 import (
@@ -28,6 +29,8 @@ type Policy struct {
 	VerifyURL string
 	// ReportOnly decides without spending anything.
 	ReportOnly bool
+	// CloseStreams tells that requests under way end with their proofs: see [Gate.Hold].
+	CloseStreams bool
 }
 
 // Request is what a gate decides about.

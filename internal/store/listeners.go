@@ -33,3 +33,23 @@ func (s *Listeners) Revoked(subject string) {
 		(*l).Revoked(subject)
 	}
 }
+
+// Fanout passes what it hears on to several, in their order.
+type Fanout []Listener
+
+// Listening tells all of them.
+func (f Fanout) Listening(on bool) {
+	for _, l := range f {
+		l.Listening(on)
+	}
+}
+
+// Revoked tells all of them.
+func (f Fanout) Revoked(subject string) {
+	for _, l := range f {
+		l.Revoked(subject)
+	}
+}
+
+// Interface guards
+var _ Listener = Fanout(nil)
