@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 10s
 
-.PHONY: test lint build check fuzz generate screenshots
+.PHONY: test lint build check fuzz timing generate screenshots
 
 test: ## everything, on a real redis-server and a running Caddy
 	.ci/setup
@@ -24,10 +24,13 @@ screenshots: ## the pictures of the pages in docs/screenshots
 	.ci/setup
 	CADDY_OTP_REQUIRE=all go test -count=1 -run 'TestEndToEndChromium/screenshots' ./caddymodule -screenshots
 
-fuzz: ## each fuzz target for FUZZTIME
-	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file func; do \
-		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}"; \
-	done
+fuzz: ## each fuzz target for FUZZTIME, two at once
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+	FUZZTIME=$(FUZZTIME) .ci/fuzz ./caddymodule
+
+timing: ## how long each refusal takes, on bbolt and on Redis, side by side
+	go test -run '^$$' -bench '^BenchmarkAnswers$$/codes' -benchtime 2000x ./internal/otp
+	go test -run '^$$' -bench '^BenchmarkAnswers$$/PINs' -benchtime 100x ./internal/otp
 
 generate: ## zitadel.pb.go, from zitadel.proto
 	go generate ./internal/zitadel/wire

@@ -114,6 +114,7 @@ func ofSite(directive string) string {
 	return "{\notp {\nissuer https://id.example.com {\naudience a\n}\n}\n}\n:80 {\n" + directive + "\n}\n"
 }
 
+// Elsewhere this went wrong: GHSA-652x-m2gr-hppm.
 func TestCaddyfileErrors(t *testing.T) {
 	app, issuer, site := ofApp, ofIssuer, ofSite
 	redis := func(option string) string { return app("storage redis {\n" + option + "\n}") }

@@ -160,6 +160,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	logOdds(a.logger, config, notifier != nil)
 	logger := slogger(a.logger, "otp")
 	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
 	a.service = otp.New(config, otp.Parts{

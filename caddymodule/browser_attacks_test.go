@@ -180,6 +180,8 @@ func corpus(t *testing.T) (refused []string) {
 }
 
 // No page leads out of the origin, whatever a link says.
+// Elsewhere this went wrong: GHSA-qqxw-m5fj-f7gv, GHSA-j7px-6hwj-hpjg,
+// GHSA-5m6c-jp6f-2vcv, GHSA-4mf2-f3wh-gvf2, CVE-2024-21497, GHSA-35vc-w93w-75c2.
 func TestBrowserRedirectsStayHere(t *testing.T) {
 	t.Parallel()
 	n := rich.on(embedded).web(t)
@@ -384,6 +386,9 @@ func TestBrowserScripts(t *testing.T) {
 }
 
 // What a client says of proxies in front of it is not believed.
+// Elsewhere this went wrong: CVE-2026-40575, GHSA-7x63-xv5r-3p2x, CVE-2026-76835,
+// GHSA-vhr5-ggp3-qq85, CVE-2024-21494, CVE-2024-21498, CVE-2024-21499,
+// GHSA-2wmj-46rj-qm2w, GHSA-36f2-fcrx-fp4j.
 func TestBrowserForgedForwarding(t *testing.T) {
 	t.Parallel()
 	n := rich.on(embedded).web(t)
@@ -462,6 +467,7 @@ func (p *page) wantSafe(t testing.TB) *page {
 }
 
 // Every page, with a user who tries to be markup.
+// Elsewhere this went wrong: GHSA-gmfg-3v4q-9qr4.
 func TestBrowserPagesAreSafe(t *testing.T) {
 	t.Parallel()
 	const evil = `<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{.Frame}}{{`

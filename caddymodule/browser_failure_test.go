@@ -189,6 +189,7 @@ func TestBrowserSizes(t *testing.T) {
 }
 
 // A sign-in's code is nobody's business.
+// Elsewhere this went wrong: CVE-2024-39315.
 func TestBrowserLogs(t *testing.T) {
 	t.Parallel()
 	n := setup{otp: rich.otp, issuer: "forward_token", site: webSite}.on(embedded).web(t)
@@ -202,6 +203,11 @@ func TestBrowserLogs(t *testing.T) {
 	b.open("/admin").app(t)
 	secret := b.open("/.otp/factors/new").secret(t)
 	session := b.session()
+	for _, path := range []string{"/.otp/", "/.otp/step-up", "/.otp/factors/new"} {
+		if body := b.open(path).wantPage(t, 200).Body; strings.Contains(body, access) || strings.Contains(body, session) {
+			t.Errorf("%s has a token", path)
+		}
+	}
 	hint := b.submit("/.otp/sign-out").location(t).Query().Get("id_token_hint")
 	time.Sleep(100 * time.Millisecond) // the log comes by a pipe
 	for name, text := range map[string]string{
@@ -218,6 +224,7 @@ func TestBrowserLogs(t *testing.T) {
 }
 
 // What is no form is no more than that.
+// Elsewhere this went wrong: CVE-2026-49448.
 func TestBrowserForms(t *testing.T) {
 	t.Parallel()
 	n := rich.on(embedded).web(t)

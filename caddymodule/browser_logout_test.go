@@ -34,6 +34,7 @@ func (s seen) claims(t testing.TB) map[string]any {
 	return claims
 }
 
+// Elsewhere this went wrong: CVE-2024-21492, CVE-2025-29928.
 func TestBrowserSignOut(t *testing.T) {
 	t.Parallel()
 	for name, storage := range storages {

@@ -138,6 +138,7 @@ func TestBrowserSignInNavigationsOnly(t *testing.T) {
 var sessionForm = regexp.MustCompile(`^[0-9a-f]{32}\.[A-Za-z0-9_-]{43}$`)
 
 // Tabs do not disturb each other; each comes back to where it was.
+// Elsewhere this went wrong: go-authcrunch 9c877b3.
 func TestBrowserSignInTabs(t *testing.T) {
 	t.Parallel()
 	n := setup{site: webSite}.on(embedded).web(t)
@@ -228,6 +229,7 @@ func (b *browser) changeFlow(state string, change func(map[string]any)) {
 
 // What comes back is believed only if it belongs to a sign-in that this browser
 // began here, not long ago.
+// Elsewhere this went wrong: CVE-2026-18963.
 func TestBrowserCallback(t *testing.T) {
 	t.Parallel()
 	n := setup{site: webSite}.on(embedded).web(t)
@@ -427,6 +429,7 @@ func TestBrowserInsecure(t *testing.T) {
 }
 
 // Behind a proxy the operator says what the origin is.
+// Elsewhere this went wrong: CVE-2026-28512.
 func TestBrowserPagesOrigin(t *testing.T) {
 	t.Parallel()
 	const origin = "https://app.example.com"

@@ -30,6 +30,7 @@ func (n *node) elsewhere(t *testing.T, u *user) *browser {
 	return b
 }
 
+// Elsewhere this went wrong: CVE-2025-64103.
 func TestBrowserStepUp(t *testing.T) {
 	t.Parallel()
 	for name, storage := range storages {

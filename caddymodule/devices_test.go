@@ -180,6 +180,7 @@ func TestEndToEndDeviceCredentials(t *testing.T) {
 }
 
 // The enrolment rule for removing a device.
+// Elsewhere this went wrong: CVE-2026-3429.
 func TestEndToEndRemoveDevice(t *testing.T) {
 	onStorages(t, shop, func(t *testing.T, n *node) {
 		u := n.withPIN(t)

@@ -61,6 +61,8 @@ func (s seen) identity() (lines []string) {
 
 // No spelling of what the app takes for the user's identity gets through, on
 // any route of the site.
+// Elsewhere this went wrong: CVE-2025-64484, GHSA-vjrc-mh2v-45x6, GHSA-f59h-q822-g45g,
+// GHSA-49wc-4hcv-v58q, CVE-2026-30851, GHSA-7r4p-vjf4-gxv4.
 func TestEndToEndSmuggling(t *testing.T) {
 	t.Parallel()
 	n := setup{

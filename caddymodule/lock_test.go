@@ -11,6 +11,7 @@ import (
 )
 
 // Of any number of parallel guesses no more than attempts are judged.
+// Elsewhere this went wrong: CVE-2024-4629, CVE-2023-47111.
 func TestEndToEndGuessesInParallel(t *testing.T) {
 	onStorages(t, shop.with("limits {\nreveal on\n}"), func(t *testing.T, n *node) {
 		u := n.user(t)
@@ -41,6 +42,7 @@ func TestEndToEndGuessesInParallel(t *testing.T) {
 }
 
 // A lock holds at every entrance, over reloads, restarts and crashes.
+// Elsewhere this went wrong: CVE-2025-6015.
 func TestEndToEndLock(t *testing.T) {
 	onStorages(t, shop.with("limits {\nattempts 3\nlock 1h\n}"), func(t *testing.T, n *node) {
 		u := n.withPIN(t)
@@ -122,6 +124,7 @@ func TestEndToEndReveal(t *testing.T) {
 }
 
 // Each type has its own count, and PINs and passwords theirs.
+// Elsewhere this went wrong: CVE-2018-14657, GHSA-85v8-vx4w-q684, CVE-2024-32868.
 func TestEndToEndCounters(t *testing.T) {
 	onStorages(t, shop.with("limits {\npin_attempts 3\nreveal on\n}"), func(t *testing.T, n *node) {
 		u := n.withPIN(t)

@@ -78,6 +78,7 @@ http://$SITE {
 }
 
 // No secret of any kind shows in logs, at the admin API or in an answer.
+// Elsewhere this went wrong: CVE-2024-39315.
 func TestEndToEndSecrets(t *testing.T) {
 	t.Parallel()
 	for name, storage := range map[string]func(t *testing.T) string{

@@ -78,6 +78,7 @@ func TestEndToEndCreate(t *testing.T) {
 }
 
 // A code passes once, over all entrances and spellings.
+// Elsewhere this went wrong: CVE-2025-6014, CVE-2025-55000.
 func TestEndToEndSingleUse(t *testing.T) {
 	onStorages(t, shop, func(t *testing.T, n *node) {
 		u := n.withPIN(t)

@@ -33,6 +33,7 @@ func TestSubjectCaddyfileErrors(t *testing.T) {
 const wantPlaceholder = "name a placeholder that an earlier handler sets, {http.auth.user.*} or {http.vars.*}"
 
 // What a client can write, and what is no placeholder, tells nobody who a user is.
+// Elsewhere this went wrong: CVE-2023-36456, CVE-2026-63439.
 func TestSubjectPlaceholders(t *testing.T) {
 	for _, placeholder := range []string{
 		"{http.request.header.X}", "{http.request.header.Remote-User}", "{http.request.cookie.user}", "{http.request.uri.query.user}", "{http.request.host}",

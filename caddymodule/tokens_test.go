@@ -35,6 +35,7 @@ func (u *user) tokenOf(p *exampleop.Provider, client string) string {
 }
 
 // issuers and audience narrow what each of the handlers accepts.
+// Elsewhere this went wrong: GHSA-652x-m2gr-hppm.
 func TestEndToEndRestrictions(t *testing.T) {
 	t.Parallel()
 	other, _ := newProvider(t)

@@ -37,6 +37,7 @@ func validateJSON(t *testing.T, text []byte) error {
 }
 
 // Each refusal names the option and the remedy.
+// Elsewhere this went wrong: CVE-2026-27586.
 func TestLoadRefusals(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
@@ -345,8 +346,12 @@ func TestEndToEndValidateBesideRunning(t *testing.T) {
 	u := n.withPIN(t)
 	before := files(t, n.dir)
 	file := filepath.Join(n.dir, "Caddyfile")
-	if _, log, status := command(t, "", "validate", "--config", file, "--adapter", "caddyfile"); status != 0 {
+	_, log, status := command(t, "", "validate", "--config", file, "--adapter", "caddyfile")
+	if status != 0 {
 		t.Errorf("validate ended with %d:\n%s", status, log)
+	}
+	if !strings.Contains(log, "the odds of guessing") || !strings.Contains(log, "1 in 322 by 100 guesses") {
+		t.Errorf("validate does not tell the odds of guessing:\n%s", log)
 	}
 	if after := files(t, n.dir); !slices.Equal(before, after) {
 		t.Errorf("files were %v, are %v", before, after)

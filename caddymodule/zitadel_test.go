@@ -63,6 +63,7 @@ func (u *user) confirm(code string, change ...func(*exampleop.TokenRequest)) *an
 
 // A registration opens gates, and shares counters, locks and single use with all
 // other entrances.
+// Elsewhere this went wrong: CVE-2025-64102.
 func TestEndToEndZitadel(t *testing.T) {
 	onStorages(t, setup{site: "otp_server {\nzitadel\n}\n@gated path /gated\nstep_up @gated {\ntypes totp\n}\n@each path /each\nstep_up @each {\nmax_age 0\n}"}, func(t *testing.T, n *node) {
 		u := n.withPIN(t)
@@ -111,6 +112,7 @@ func TestEndToEndZitadel(t *testing.T) {
 }
 
 // Others' authenticators take a scope and a proof of one's own.
+// Elsewhere this went wrong: GHSA-pvm5-9frx-264r.
 func TestEndToEndZitadelForOthers(t *testing.T) {
 	onStorages(t, setup{site: "otp_server {\nzitadel\n}"}, func(t *testing.T, n *node) {
 		admin, u := n.withPIN(t), n.user(t)
@@ -183,6 +185,7 @@ func TestEndToEndWithoutZitadel(t *testing.T) {
 }
 
 // Who may add factors, by every entrance.
+// Elsewhere this went wrong: CVE-2023-3597.
 func TestEndToEndEnrolment(t *testing.T) {
 	t.Parallel()
 	newDevice := strings.ReplaceAll(device, "%s", "")

@@ -102,6 +102,7 @@ func TestBasicAuthIsShort(t *testing.T) {
 
 // TestEveryOptionIsDocumented asks for the name of each option in the README or
 // the pages beside it, and in the example.
+// Elsewhere this went wrong: GHSA-652x-m2gr-hppm.
 func TestEveryOptionIsDocumented(t *testing.T) {
 	var reference string
 	for _, path := range documents(t) {

@@ -10,6 +10,9 @@ import (
 
 // The corpus is what others were taken in by: schemes, authorities in every
 // disguise, backslashes, white space, dots, and all of them encoded.
+// Elsewhere this went wrong: CVE-2021-29652, GHSA-fv82-r8qv-ch4v, GHSA-qqxw-m5fj-f7gv,
+// GHSA-j7px-6hwj-hpjg, GHSA-5m6c-jp6f-2vcv, GHSA-4mf2-f3wh-gvf2, CVE-2024-21497,
+// GHSA-35vc-w93w-75c2.
 func TestReturnToRefuses(t *testing.T) {
 	text, err := os.ReadFile("testdata/return_to_refused.json")
 	if err != nil {

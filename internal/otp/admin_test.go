@@ -87,6 +87,7 @@ func TestUnlock(t *testing.T) {
 	lock() // the doubling began anew too
 }
 
+// TestRevoke: elsewhere this went wrong: GHSA-x883-2vmg-xwf7.
 func TestRevoke(t *testing.T) {
 	n := newNode(t)
 	who, other := n.newCaller("user"), n.newCaller("other")

@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
+// TestCanonical: elsewhere this went wrong: CVE-2025-6014, CVE-2025-55000.
 func TestCanonical(t *testing.T) {
 	for code, want := range map[string]string{
 		"123456":                           "123456",
@@ -75,6 +76,7 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
+// Elsewhere this went wrong: CVE-2024-21495.
 func TestDrawCode(t *testing.T) {
 	const draws = 20000
 	for digits := 6; digits <= 8; digits++ {
@@ -121,6 +123,7 @@ func TestParseType(t *testing.T) {
 }
 
 // TestMatchStep has the vectors of RFC 6238, appendix B.
+// Elsewhere this went wrong: pquerna/otp.
 func TestMatchStep(t *testing.T) {
 	// The appendix's seeds in base32: 20, 32 and 64 bytes of 1234567890….
 	secrets := map[string]string{

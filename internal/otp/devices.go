@@ -40,12 +40,13 @@ const (
 	// needs no credential, as in PACE's API, unless the operator wants a more
 	// recent one.
 	firstDeviceAge = 5 * time.Minute
+	totpDigits     = 6  // more is not what all authenticator apps show
 	secretSize     = 20 // bytes: the length of HMAC-SHA-1's output, as RFC 4226 (section 4) recommends
 )
 
 // newFactor returns the parameters that all authenticator apps know.
 func newFactor(t Type) store.Factor {
-	return store.Factor{Type: string(t), Digits: 6, Period: 30, Algorithm: "SHA1"}
+	return store.Factor{Type: string(t), Digits: totpDigits, Period: 30, Algorithm: "SHA1"}
 }
 
 // newSecret draws a TOTP secret, in base32 (RFC 4648) without padding.

@@ -192,6 +192,7 @@ func TestAuthority(t *testing.T) {
 }
 
 // TestDeviceWhileLocked: a locked subject's PIN still counts, its codes do not.
+// Elsewhere this went wrong: CVE-2026-9798, CVE-2026-16103, CVE-2026-27801.
 func TestDeviceWhileLocked(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")
@@ -317,6 +318,7 @@ func TestDeviceLimit(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2026-3429.
 func TestRemoveFactor(t *testing.T) {
 	for name, test := range map[string]struct {
 		factors map[string]Type

@@ -16,6 +16,7 @@ func (n *node) guess(who Caller, times int, types ...Type) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2024-21500, CVE-2026-33640, CVE-2026-8760.
 func TestLock(t *testing.T) {
 	n := newNode(t)
 	who, other := n.newCaller("user"), n.newCaller("other")
@@ -83,6 +84,7 @@ func TestLocksDouble(t *testing.T) {
 	lock(15 * time.Minute)
 }
 
+// Elsewhere this went wrong: CVE-2018-14657, GHSA-85v8-vx4w-q684, CVE-2024-32868.
 func TestEachTypeCountsApart(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")
@@ -128,6 +130,7 @@ func TestRightCode(t *testing.T) {
 }
 
 // TestSpellings holds that what cannot be a code is a guess all the same.
+// Elsewhere this went wrong: CVE-2026-49448.
 func TestSpellings(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")

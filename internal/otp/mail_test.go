@@ -73,6 +73,7 @@ func TestSendCode(t *testing.T) {
 }
 
 // TestSendLimit: in any hour no more than the limit, over all sessions.
+// Elsewhere this went wrong: CVE-2026-33640, CVE-2026-8760.
 func TestSendLimit(t *testing.T) {
 	n, o, who := newMailNode(t)
 	n.mustSend(o, who)

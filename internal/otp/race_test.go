@@ -37,6 +37,7 @@ func race(t *testing.T, times int, f func(i int) error) (passed, judged int) {
 
 // TestRaceForOneCode sends one code from everywhere at once, through several
 // nodes and entrances: it passes once.
+// Elsewhere this went wrong: CVE-2026-103655, CVE-2026-82470, CVE-2026-104105.
 func TestRaceForOneCode(t *testing.T) {
 	for _, attempts := range []int{5, 1000} { // with few, most find the subject locked
 		config := testConfig()
@@ -87,6 +88,7 @@ func TestRaceForOneCode(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2024-4629, CVE-2023-47111.
 func TestRaceOfGuesses(t *testing.T) {
 	const guesses = 200
 	n := newNode(t)
@@ -109,6 +111,7 @@ func TestRaceOfGuesses(t *testing.T) {
 	}
 }
 
+// TestRaceOfPINs: elsewhere this went wrong: CVE-2024-4629, CVE-2023-47111.
 func TestRaceOfPINs(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")

@@ -261,6 +261,7 @@ func TestRefusedConfirmationBuysNothing(t *testing.T) {
 
 // TestConfirmationLocks: it shares counters and locks with all other entrances
 // (CVE-2025-6015), and says so.
+// Elsewhere this went wrong: CVE-2026-9798, CVE-2026-16103.
 func TestConfirmationLocks(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")
@@ -374,6 +375,7 @@ func TestConfirmationInParallel(t *testing.T) {
 
 // TestConfirmationOfAnother: while a code is judged, another registration takes
 // the place of the one that it belongs to.
+// Elsewhere this went wrong: CVE-2026-18963.
 func TestConfirmationOfAnother(t *testing.T) {
 	for _, step := range []string{"load", "pay"} {
 		n := newNode(t)

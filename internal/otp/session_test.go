@@ -280,6 +280,7 @@ func TestSessionWithoutData(t *testing.T) {
 }
 
 // TestSessionLimits goes to the edge of each limit.
+// Elsewhere this went wrong: GHSA-x883-2vmg-xwf7.
 func TestSessionLimits(t *testing.T) {
 	eachStorage(t, func(t *testing.T, n *node) {
 		limits := n.config.Sessions
@@ -676,6 +677,7 @@ func TestNobodyIsElevatedWithoutASession(t *testing.T) {
 }
 
 // TestAnothersSession is none: a renewal finds it only in its subject's record.
+// Elsewhere this went wrong: GHSA-f24x-5g9q-753f, CVE-2025-12390.
 func TestAnothersSession(t *testing.T) {
 	n := newBrowserNode(t)
 	alice, bob := n.signIn("alice"), n.signIn("bob")
@@ -1056,6 +1058,7 @@ func TestSessionsAreShared(t *testing.T) {
 }
 
 // TestReplaces: a browser has one session.
+// Elsewhere this went wrong: GHSA-f24x-5g9q-753f, CVE-2025-12390.
 func TestReplaces(t *testing.T) {
 	eachStorage(t, func(t *testing.T, n *node) {
 		first, apart := n.signIn("alice"), n.signIn("alice")
@@ -1096,6 +1099,7 @@ func TestManySessions(t *testing.T) {
 	n.mustOpen(all[2].ref())
 }
 
+// Elsewhere this went wrong: CVE-2024-21492, CVE-2025-29928.
 func TestEndSession(t *testing.T) {
 	eachStorage(t, func(t *testing.T, n *node) {
 		b, apart := n.signIn("user"), n.signIn("user")
@@ -1236,6 +1240,7 @@ func TestProviderSignOutEverywhere(t *testing.T) {
 }
 
 // TestAdministratorsEndSessions.
+// Elsewhere this went wrong: CVE-2024-21492, CVE-2025-29928.
 func TestAdministratorsEndSessions(t *testing.T) {
 	eachStorage(t, func(t *testing.T, n *node) {
 		for name, end := range map[string]func(context.Context, Subject) error{"revoke": n.Revoke, "reset": n.Reset} {

@@ -416,6 +416,7 @@ func TestForeignStore(t *testing.T) {
 	n.mustVerify(who, "123456", Account)
 }
 
+// Elsewhere this went wrong: CVE-2025-24806, CVE-2026-47203, GHSA-hjj4-hfjm-fmrj.
 func TestSubjectsLieApart(t *testing.T) {
 	n := newNode(t)
 	if err := n.Open(t.Context()); err != nil {

@@ -12,6 +12,7 @@ import (
 )
 
 // TestWindow holds the steps that pass to the skew, at the edges of a step.
+// Elsewhere this went wrong: CVE-2024-7318.
 func TestWindow(t *testing.T) {
 	for skew := range 3 {
 		n := newNode(t, func(c *Config) { c.Skew = skew })
@@ -37,6 +38,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2025-6014, CVE-2025-55000, CVE-2026-103655,
+// CVE-2026-82470, CVE-2026-104105, pquerna/otp.
 func TestOnlyGreaterStepsPass(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")
@@ -62,6 +65,7 @@ func TestOnlyGreaterStepsPass(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2026-33640, CVE-2026-8760.
 func TestCodesOnDemand(t *testing.T) {
 	n := newNode(t)
 	who, other := n.newCaller("user"), n.newCaller("other")
@@ -137,6 +141,7 @@ func TestSeveralFactors(t *testing.T) {
 	n.mustReject(who, n.wrongCode(secrets...), reasonWrong, DeviceTOTP)
 }
 
+// Elsewhere this went wrong: GHSA-3q28-qjrv-qr39.
 func TestFactorsThatDoNotCount(t *testing.T) {
 	n := newNode(t)
 	who, other := n.newCaller("user"), n.newCaller("other")
@@ -364,6 +369,7 @@ func TestStorageSteps(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2024-47070.
 func TestUnavailable(t *testing.T) {
 	n := newNode(t)
 	who := n.newCaller("user")

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -166,6 +167,7 @@ func TestSetPIN(t *testing.T) {
 }
 
 // TestSetPINLocked shares the counters of all other entrances.
+// Elsewhere this went wrong: CVE-2026-27801.
 func TestSetPINLocked(t *testing.T) {
 	w := newPINWorld(t)
 	w.set(otp.PIN, "2580")
@@ -196,6 +198,15 @@ func TestSecurePIN(t *testing.T) {
 		if isSecurePIN(pin) {
 			t.Errorf("%q is accepted", pin)
 		}
+	}
+	allowed := 0
+	for pin := range 10_000 {
+		if isSecurePIN(fmt.Sprintf("%04d", pin)) {
+			allowed++
+		}
+	}
+	if allowed != 9340 { // what the odds of guessing are computed from
+		t.Errorf("%d PINs are accepted", allowed)
 	}
 }
 

@@ -140,6 +140,7 @@ func TestFailsWhole(t *testing.T) {
 }
 
 // What users, providers and addresses say stays text.
+// Elsewhere this went wrong: GHSA-gmfg-3v4q-9qr4.
 func TestNothingIsInjected(t *testing.T) {
 	p := build(t, Options{})
 	for _, evil := range []string{

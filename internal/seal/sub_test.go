@@ -17,6 +17,7 @@ func mustSub(t *testing.T, r *Ring, purpose string) *Ring {
 
 // TestSub: what a ring for one purpose seals opens for no other, and not with the
 // ring that it is derived from.
+// Elsewhere this went wrong: GHSA-3q28-qjrv-qr39.
 func TestSub(t *testing.T) {
 	key := NewKey()
 	r := mustRing(t, key)

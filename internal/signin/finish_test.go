@@ -201,6 +201,7 @@ func TestProviderError(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2026-18963.
 func TestFinishFlow(t *testing.T) {
 	p := newLiar(t)
 	c := p.client(t)

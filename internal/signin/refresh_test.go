@@ -66,6 +66,7 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestEndSessionURL: elsewhere this went wrong: GHSA-36f2-fcrx-fp4j.
 func TestEndSessionURL(t *testing.T) {
 	for name, tc := range map[string]struct {
 		endpoint, idToken, want string

@@ -355,6 +355,7 @@ func TestLateSteps(t *testing.T) {
 }
 
 // TestSingleUse spends things twice.
+// Elsewhere this went wrong: CVE-2026-103655, CVE-2026-82470, CVE-2026-104105.
 func TestSingleUse(t *testing.T) {
 	for name, c := range map[string]Change{
 		"a code":       {Spend: &Spend{Type: "account", MAC: []byte("mac")}},

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// TestEndpoints: elsewhere this went wrong: CVE-2026-32301.
 func TestEndpoints(t *testing.T) {
 	for _, tc := range []struct {
 		name string

@@ -127,6 +127,8 @@ func TestIntrospectionRequest(t *testing.T) {
 	mustVerify(t, v, opaque+"+/==")
 }
 
+// TestIntrospectionCache: elsewhere this went wrong: CVE-2021-32701,
+// GHSA-4mq7-pvjg-xp2r.
 func TestIntrospectionCache(t *testing.T) {
 	c := newClock()
 	o, i, v := introspecting(t, c)

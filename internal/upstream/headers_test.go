@@ -32,6 +32,8 @@ func spellings(name string) (list []string) {
 		http.CanonicalHeaderKey(strings.ReplaceAll(name, "-", "_")))
 }
 
+// Elsewhere this went wrong: CVE-2025-64484, GHSA-vjrc-mh2v-45x6, GHSA-f59h-q822-g45g,
+// GHSA-49wc-4hcv-v58q.
 func TestStripSpellings(t *testing.T) {
 	m := NewManaged("X-OTP", Names())
 	for _, name := range append(managed, "X-OTP") {
@@ -126,6 +128,7 @@ func TestStripTrailers(t *testing.T) {
 	}
 }
 
+// Elsewhere this went wrong: CVE-2026-30851, GHSA-7r4p-vjf4-gxv4.
 func TestSetIdentity(t *testing.T) {
 	h := http.Header{"Accept": {"*/*"}}
 	SetIdentity(h, &token.Identity{

@@ -208,6 +208,7 @@ func wantLoad(t *testing.T, s *Store, key store.Key) {
 }
 
 // A step whose answer is lost may have happened, and is not sent again.
+// Elsewhere this went wrong: CVE-2025-29923.
 func TestStepIsSentOnce(t *testing.T) {
 	addr := redistest.Start(t)
 	p := newProxy(t, addr)
