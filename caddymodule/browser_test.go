@@ -86,7 +86,7 @@ func wrappedProvider(t *testing.T, site string, wrap func(http.Handler) http.Han
 	server := httptest.NewUnstartedServer(nil)
 	c := providerConfig("http://" + server.Listener.Addr().String())
 	c.Users = nil
-	for i := range 150 {
+	for i := range 200 {
 		name := fmt.Sprintf("visitor-%d", i+1)
 		c.Users = append(c.Users, exampleop.User{
 			Name: name, Password: password, Email: name + "@example.com", EmailVerified: true,

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,6 +87,7 @@ type node struct {
 	caddyfile   string
 	loads       int                 // of configurations
 	provider    *exampleop.Provider // nil: that of all tests
+	under       []string            // a command that runs it, with its arguments; nil: none
 
 	cmd   *exec.Cmd // nil while it does not run
 	ended chan struct{}
@@ -126,6 +128,12 @@ func (n *node) writeCaddyfile() (path string) {
 func (n *node) start() *node {
 	n.Helper()
 	n.cmd = newCommand(context.Background(), n.dir, "run", "--config", n.writeCaddyfile(), "--adapter", "caddyfile")
+	if n.under != nil {
+		n.cmd.Args = slices.Concat(n.under, []string{n.cmd.Path}, n.cmd.Args[1:])
+		if n.cmd.Path, n.cmd.Err = exec.LookPath(n.under[0]); n.cmd.Err != nil {
+			n.Fatal(n.cmd.Err)
+		}
+	}
 	from := n.log.len()
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	var err error

@@ -162,7 +162,7 @@ func providerConfig(issuer string) exampleop.Config {
 			{ID: "introspector", Secret: "introspector's secret", Audience: []string{audience}, OpaqueTokens: true},
 		},
 	}
-	for i := range 300 {
+	for i := range 600 {
 		name := fmt.Sprintf("user-%d", i+1)
 		c.Users = append(c.Users, exampleop.User{
 			Name: name, Subject: name, Email: name + "@example.com", EmailVerified: true,

@@ -174,6 +174,9 @@ func within[T any](ctx context.Context, v *Vault, s owner, step func(context.Con
 		}
 		answer, err = step(ctx, s.in(p))
 	}
+	if errors.Is(err, store.ErrCorrupt) {
+		err = fmt.Errorf("record %s: %w", s.in(p).Subject, err)
+	}
 	if err != nil {
 		return nil, v.report(err)
 	}

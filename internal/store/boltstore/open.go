@@ -82,11 +82,12 @@ func (s *Store) open(ctx context.Context) (*writer, error) {
 	}
 }
 
-// stale tells whether the attempt failed, and long enough ago.
+// stale tells whether the attempt failed, and long enough ago. A damaged file is
+// not opened again: each attempt at it would leave memory mapped for good.
 func (o *opening) stale(now time.Time) bool {
 	select {
 	case <-o.done:
-		return o.err != nil && now.Sub(o.ended) >= retryAfter
+		return o.err != nil && !errors.Is(o.err, errDamaged) && now.Sub(o.ended) >= retryAfter
 	default:
 		return false
 	}
@@ -135,6 +136,9 @@ func openFile(path string) (*bbolt.DB, error) {
 	return db, nil
 }
 
+// errDamaged is what a panic of bbolt's means.
+var errDamaged = errors.New("database is damaged: put a backup in its place and start Caddy anew")
+
 // unpanicked turns a panic into an error: bbolt panics over a damaged file, or
 // reads memory that is not there, and that must refuse those who need the file,
 // not end the server.
@@ -142,7 +146,7 @@ func unpanicked(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("database is damaged: %v", p)
+			err = fmt.Errorf("%w: %v", errDamaged, p)
 		}
 	}()
 	return f()

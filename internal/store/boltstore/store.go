@@ -43,17 +43,15 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 		return nil, err
 	}
 	var r *store.Record
-	err = unpanicked(func() error {
-		return w.db.View(func(tx *bbolt.Tx) error {
-			if err := checkCanary(tx, key.Canary); err != nil {
-				return err
-			}
-			r, err = decode(tx.Bucket(records).Get([]byte(key.Subject)))
+	err = w.view(ctx, func(tx *bbolt.Tx) (err error) {
+		if err := checkCanary(tx, key.Canary); err != nil {
 			return err
-		})
+		}
+		r, err = decode(tx.Bucket(records).Get([]byte(key.Subject)))
+		return err
 	})
 	if err != nil {
-		return nil, closedError(err)
+		return nil, err
 	}
 	return r, nil
 }

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -33,6 +34,10 @@ type writer struct {
 	closed    chan struct{}
 	closeErr  error // set before closed
 
+	breakOnce sync.Once
+	broken    chan struct{}
+	brokenErr error // set before broken
+
 	swept []byte // the key up to which the last sweep came
 }
 
@@ -52,6 +57,7 @@ func startWriter(db *bbolt.DB) *writer {
 		steps:   make(chan *step),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+		broken:  make(chan struct{}),
 	}
 	go w.loop()
 	return w
@@ -65,21 +71,59 @@ func (w *writer) do(ctx context.Context, now store.Instant, run func(*bbolt.Tx) 
 	case w.steps <- s:
 	case <-w.closing:
 		return ErrClosed
+	case <-w.broken:
+		return w.brokenErr
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case <-s.done:
 		return s.err
+	case <-w.broken:
+		return w.brokenErr
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
+// view reads, beside the steps.
+func (w *writer) view(ctx context.Context, run func(*bbolt.Tx) error) error {
+	done := make(chan error, 1)
+	go func() {
+		done <- w.guard(func() error { return w.db.View(run) })
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-w.broken:
+		return w.brokenErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// guard runs a transaction. If bbolt panics in it, over a file that was damaged
+// while it is open, its locks may stay locked for ever: so from then on nobody
+// waits for it any more.
+func (w *writer) guard(transaction func() error) error {
+	err := unpanicked(transaction)
+	if errors.Is(err, errDamaged) {
+		w.breakOnce.Do(func() {
+			w.brokenErr = err
+			close(w.broken)
+		})
+	}
+	return closedError(err)
+}
+
 func (w *writer) close() error {
 	w.closeOnce.Do(func() { close(w.closing) })
-	<-w.closed
-	return w.closeErr
+	select {
+	case <-w.closed:
+		return w.closeErr
+	case <-w.broken: // bbolt might wait for its locks
+		return nil
+	}
 }
 
 func (w *writer) loop() {
@@ -90,6 +134,8 @@ func (w *writer) loop() {
 			w.commit(w.gather(s))
 		case <-w.closing:
 			w.closeErr = w.db.Close()
+			return
+		case <-w.broken:
 			return
 		}
 	}
@@ -110,7 +156,7 @@ func (w *writer) gather(first *step) []*step {
 }
 
 func (w *writer) commit(batch []*step) {
-	err := unpanicked(func() error {
+	err := w.guard(func() error {
 		return w.db.Update(func(tx *bbolt.Tx) error {
 			var now store.Instant
 			for _, s := range batch {
@@ -122,7 +168,7 @@ func (w *writer) commit(batch []*step) {
 	})
 	for _, s := range batch {
 		if err != nil {
-			s.err = closedError(err)
+			s.err = err
 		} else if s.then != nil {
 			s.then()
 		}

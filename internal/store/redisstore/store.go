@@ -16,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
@@ -119,14 +117,18 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 	if err != nil {
 		return nil, err
 	}
-	text, err := cmd.Text()
+	name := s.recordKey(key.Subject)
+	reply, err := cmd.Slice()
 	switch {
-	case errors.Is(err, redis.Nil):
-		return new(store.Record), nil
 	case err != nil:
 		return nil, err
+	case len(reply) != 2 || reply[0] != name:
+		return nil, errors.New("redis: this is not the answer to what was asked")
+	case reply[1] == nil:
+		return new(store.Record), nil
 	}
-	return decode(s.recordKey(key.Subject), text)
+	text, _ := reply[1].(string)
+	return decode(name, text)
 }
 
 // Pay implements [store.Storage].
