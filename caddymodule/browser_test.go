@@ -58,7 +58,7 @@ func (s setup) webAs(t *testing.T, site, scheme, origin string, change ...func(*
 	}
 	n := newNodeAt(t, site, caddyfile)
 	n.site = scheme + "://" + site
-	n.provider = s.provider
+	n.provider, n.env = s.provider, s.env
 	n.start()
 	if scheme == "https" {
 		eventually(t, "there is a certificate", func() bool {

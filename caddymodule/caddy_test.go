@@ -88,6 +88,7 @@ type node struct {
 	loads       int                 // of configurations
 	provider    *exampleop.Provider // nil: that of all tests
 	under       []string            // a command that runs it, with its arguments; nil: none
+	env         []string            // further variables of its environment
 
 	cmd   *exec.Cmd // nil while it does not run
 	ended chan struct{}
@@ -134,6 +135,7 @@ func (n *node) start() *node {
 			n.Fatal(n.cmd.Err)
 		}
 	}
+	n.cmd.Env = append(n.cmd.Env, n.env...)
 	from := n.log.len()
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	var err error

@@ -6,7 +6,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 // that a gate or a token check without a matcher never hides the OTP routes.
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("otp_server", parseServer)
-	httpcaddyfile.RegisterHandlerDirective("oidc_auth", parseOIDCAuth)
+	httpcaddyfile.RegisterDirective("oidc_auth", parseOIDCAuth)
 	httpcaddyfile.RegisterDirective("step_up", parseStepUp)
 
 	// Each is put right beside its anchor, so the second one before

@@ -65,6 +65,9 @@ func (o *OIDCAuth) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP checks the token.
 func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if refuseOpaque(w, r) {
+		return nil
+	}
 	p := o.app.enter(r, o.by)
 	early := unsafeEarly(r)
 	if o.app.crossOrigin(w, r, early) {
@@ -112,9 +115,19 @@ func (o *OIDCAuth) admit(r *http.Request, p *passage) error {
 //		audience <aud...>
 //		strip_token
 //	}
-func parseOIDCAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+func parseOIDCAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matchers, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
 	o := new(OIDCAuth)
-	return o, o.UnmarshalCaddyfile(h.Dispenser)
+	if err := o.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return guarded(h, matchers, o), nil
 }
 
 // UnmarshalCaddyfile sets up the handler; the syntax is above.
@@ -142,6 +155,9 @@ func (*OIDCProvider) CaddyModule() caddy.ModuleInfo {
 // Authenticate checks the token. A token that is missing or invalid is no
 // technical failure; an issuer that cannot be asked is.
 func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	if r.URL.Opaque != "" {
+		return caddyauth.User{}, false, nil
+	}
 	p := o.app.enter(r, o.by)
 	if unsafeEarly(r) {
 		o.app.auditRefusal(r, p, stepup.TooEarly)

@@ -75,9 +75,11 @@ func (a *App) passage(r *http.Request) *passage {
 // business.
 func (a *App) enter(r *http.Request, by admission) *passage {
 	p := a.passage(r)
+	straighten(r)
 	managed := a.managed
 	if by.subject != nil {
 		managed = a.managedProof
+		a.managed.StripConnection(r.Header) // what that handler has set stays, too
 	}
 	if code, carried := managed.Strip(r); carried {
 		p.code = &code

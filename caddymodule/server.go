@@ -111,6 +111,9 @@ func (s *Server) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP answers the routes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if refuseOpaque(w, r) {
+		return nil
+	}
 	p := s.app.enter(r, s.by)
 	if s.site.Serves(r.URL.Path) {
 		s.site.Serve(w, r, p.jar)

@@ -24,12 +24,13 @@ import (
 
 // setup is what differs between the Caddyfiles of the tests.
 type setup struct {
-	storage string // with its key
-	issuer  string // options of the issuer
-	otp     string // options beside issuer and storage
-	global  string // options beside otp
-	site    string // directives before the proxy to the app
-	app     string // its address; default: the app of all tests
+	storage string   // with its key
+	issuer  string   // options of the issuer
+	otp     string   // options beside issuer and storage
+	global  string   // options beside otp
+	site    string   // directives before the proxy to the app
+	app     string   // its address; default: the app of all tests
+	env     []string // further variables of Caddy's environment
 
 	provider *exampleop.Provider // default: that of all tests
 }
@@ -87,7 +88,9 @@ const embedded = "storage bbolt $DIR/otp.db"
 // run starts a Caddy of the setup.
 func (s setup) run(t *testing.T) *node {
 	t.Helper()
-	return newNode(t, s.caddyfile()).start()
+	n := newNode(t, s.caddyfile())
+	n.env = s.env
+	return n.start()
 }
 
 // onStorages runs a test on a Caddy for each kind of storage.

@@ -192,6 +192,9 @@ func (s *StepUp) checkSubject() error {
 
 // ServeHTTP lets the request pass, or challenges it.
 func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if !s.ReportOnly && refuseOpaque(w, r) {
+		return nil
+	}
 	p := s.app.enter(r, s.by)
 	if !s.ReportOnly && s.app.crossOrigin(w, r, s.tooEarly(r, p)) {
 		return nil

@@ -31,7 +31,10 @@ func parseStepUp(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		caddy.Log().Named("otp").Warn("step_up covers what is below a path, and not the path itself: add it to the matcher",
 			zap.String("open", path), zap.String("covered", path+"/*"), zap.String("file", h.File()), zap.Int("line", h.Line()))
 	}
-	return h.NewRoute(matchers, s), nil
+	if s.ReportOnly { // it refuses nothing
+		return h.NewRoute(matchers, s), nil
+	}
+	return guarded(h, matchers, s), nil
 }
 
 // openPaths returns each /x of a path matcher that has /x/* but not /x.

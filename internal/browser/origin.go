@@ -90,10 +90,20 @@ func (m *Realm) CheckSameOrigin(r *http.Request) error {
 		r = &changing
 	}
 	protection, err := m.protection()
-	if err != nil || protection.Check(r) != nil {
+	if err != nil || protection.Check(r) != nil || m.downgraded(r) {
 		return stepup.ErrCrossOrigin
 	}
 	return nil
+}
+
+// downgraded tells of a page that came over plain http from a host that we serve over
+// https: the protection compares hosts alone, and whoever is on the way makes such
+// pages.
+func (m *Realm) downgraded(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		return false
+	}
+	return m.OriginOf(r).Secure() && strings.HasPrefix(r.Header.Get("Origin"), "http://")
 }
 
 // protection is the one for all requests.

@@ -68,16 +68,17 @@ func (m *Managed) Strip(r *http.Request) (code string, carried bool) {
 			delete(r.Header, name)
 		}
 	}
-	m.stripConnection(r.Header)
+	m.StripConnection(r.Header)
+	StripUpgrade(r.Header)
 	// Trailers become known only when the body ends, behind our back. A server
 	// that takes them for headers would believe what they say.
 	r.Trailer = nil
 	return code, carried
 }
 
-// stripConnection removes the managed fields from Connection: a proxy drops
+// StripConnection removes the managed fields from Connection: a proxy drops
 // what that names (RFC 9110, section 7.6.1), and with it what we set.
-func (m *Managed) stripConnection(h http.Header) {
+func (m *Managed) StripConnection(h http.Header) {
 	listed := func(option string) bool { return m.names[fold(strings.TrimSpace(option))] }
 	lines := h["Connection"]
 	for i, line := range lines {
@@ -91,6 +92,20 @@ func (m *Managed) stripConnection(h http.Header) {
 		h["Connection"] = lines
 	} else {
 		delete(h, "Connection")
+	}
+}
+
+// StripUpgrade removes the wish for a connection of HTTP, in clear or in TLS (RFC
+// 7540, section 3.2; RFC 2817): a proxy would let all requests on it through, unseen.
+func StripUpgrade(h http.Header) {
+	for _, line := range h["Upgrade"] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(protocol)), "/")
+			if slices.Contains([]string{"h2c", "h2", "http", "tls"}, name) {
+				delete(h, "Upgrade")
+				return
+			}
+		}
 	}
 }
 

@@ -256,3 +256,22 @@ func options(lines []string) (list []string) {
 func equalHeaders(a, b http.Header) bool {
 	return maps.EqualFunc(a, b, func(x, y []string) bool { return slices.Equal(x, y) })
 }
+
+func TestStripUpgrade(t *testing.T) {
+	for line, kept := range map[string]bool{
+		"websocket": true, "WebSocket": true, "tcp": true, "SPDY/3.1": true, "": true, "h2-over": true,
+		"h2c": false, "H2C": false, " h2c\t": false, "h2": false, "HTTP/2.0": false, "http/1.1": false, "TLS/1.0": false,
+		"websocket, h2c": false, "h2c,websocket": false, "TLS/1.2, HTTP/1.1": false,
+	} {
+		r := request(http.Header{"Upgrade": {line}, "Connection": {"Upgrade"}})
+		NewManaged("", Names()).Strip(r)
+		if (r.Header["Upgrade"] != nil) != kept {
+			t.Errorf("%q: left %v", line, r.Header)
+		}
+	}
+	r := request(http.Header{"Upgrade": {"websocket", "h2c"}})
+	NewManaged("", Names()).Strip(r)
+	if r.Header["Upgrade"] != nil {
+		t.Errorf("left %v", r.Header)
+	}
+}
