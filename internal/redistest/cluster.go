@@ -29,18 +29,17 @@ var clusterArgs = []string{
 	"--cluster-node-timeout", "1500", "--cluster-allow-replica-migration", "no",
 	// One that was restarted takes over, too, and at once.
 	"--cluster-replica-validity-factor", "0",
-	"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--shutdown-timeout", "0",
 }
 
 // Cluster runs a cluster until the test ends: that many masters, with that many
 // replicas each. It returns when the whole cluster works.
 func (c Config) Cluster(t testing.TB, masters, replicas int) *Cluster {
 	t.Helper()
-	args := clusterArgs
+	args := slices.Concat(replicationArgs, clusterArgs)
 	if c.TLS != nil {
-		args = append(slices.Clip(args), "--tls-cluster", "yes")
+		args = append(args, "--tls-cluster", "yes")
 	}
-	c.Args = append(slices.Clip(args), c.Args...)
+	c.Args = append(args, c.Args...)
 	cluster := &Cluster{t: t}
 	for range masters * (1 + replicas) {
 		cluster.Servers = append(cluster.Servers, c.Server(t))

@@ -31,6 +31,13 @@ const (
 	answerTimeout = 5 * time.Second
 )
 
+// replicationArgs are for masters and replicas. With diskless transfers a replica
+// counts as online up to a second before its master sends it anything; the files of
+// the others are not to come back as data.
+var replicationArgs = []string{
+	"--repl-diskless-sync", "no", "--rdb-del-sync-files", "yes", "--repl-ping-replica-period", "1", "--shutdown-timeout", "0",
+}
+
 // Config says what servers are like. The zero value is fine: no password, no
 // TLS, nothing kept on disk.
 type Config struct {

@@ -148,10 +148,10 @@ func TestRedisSecured(t *testing.T) {
 
 const childEnv = "REDISTEST_CHILD"
 
-// TestRedisChild is what TestRedisNothingIsLeft kills.
+// TestRedisChild is what TestRedisNothingIsLeft kills. It is nothing without it.
 func TestRedisChild(t *testing.T) {
 	if os.Getenv(childEnv) == "" {
-		t.Skip("it runs in a process of its own")
+		return
 	}
 	s := New(t)
 	fmt.Printf("\naddr %s\n", s.Addr)
@@ -163,6 +163,7 @@ func TestRedisChild(t *testing.T) {
 // TestRedisNothingIsLeft: servers end with their test, also if that is killed.
 func TestRedisNothingIsLeft(t *testing.T) {
 	t.Parallel()
+	New(t).Stop() // or skip the test where there is no redis-server
 	for _, how := range []string{"end", "kill"} {
 		ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 		defer cancel()
@@ -183,7 +184,7 @@ func TestRedisNothingIsLeft(t *testing.T) {
 			}
 		}
 		if addr == "" {
-			t.Skip("no server")
+			t.Fatal("the child runs no server")
 		}
 		if how == "kill" {
 			_ = cmd.Process.Signal(syscall.SIGKILL)
@@ -197,5 +198,16 @@ func TestRedisNothingIsLeft(t *testing.T) {
 			_ = conn.Close()
 			return fmt.Errorf("%s still listens", addr)
 		})
+	}
+}
+
+// TestRedisPortTaken: a server that another one answers for has not started.
+func TestRedisPortTaken(t *testing.T) {
+	t.Parallel()
+	first := New(t)
+	second := &Server{t: t, path: first.path, Addr: first.Addr, args: first.args}
+	if err := second.start(); err == nil {
+		second.Kill()
+		t.Error("it started at the port of another")
 	}
 }

@@ -35,9 +35,7 @@ const sentinels = 3
 func (c Config) Sentinels(t testing.TB, replicas int) *Sentinels {
 	t.Helper()
 	set := &Sentinels{t: t}
-	c.Args = append([]string{
-		"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--shutdown-timeout", "0",
-	}, c.Args...)
+	c.Args = slices.Concat(replicationArgs, c.Args)
 	for range 1 + replicas {
 		s := c.Server(t)
 		if len(set.Servers) > 0 {
@@ -52,8 +50,10 @@ func (c Config) Sentinels(t testing.TB, replicas int) *Sentinels {
 	for range sentinels {
 		w := c.sentinel(t, set.Servers)
 		// By default it looks every ten seconds, and waits eight more until it makes
-		// a replica of a master that came back.
-		if err := w.client.Do(context.Background(), "SENTINEL", "DEBUG", "info-period", 500, "publish-period", 250).Err(); err != nil {
+		// a replica of a master that came back. Its first ping to a new master comes
+		// after a period: that has to be well below down-after-milliseconds.
+		err := w.client.Do(context.Background(), "SENTINEL", "DEBUG", "ping-period", 200, "info-period", 500, "publish-period", 250).Err()
+		if err != nil {
 			t.Fatal(err)
 		}
 		set.Watching = append(set.Watching, w)

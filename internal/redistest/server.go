@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ type Server struct {
 	paused bool
 }
 
+// ready is what servers say when they listen; sentinels say what they watch.
+var ready = regexp.MustCompile(`Ready to accept connections|\+monitor master`)
+
 func (s *Server) start() error {
 	s.output.reset()
 	cmd := exec.Command(s.path, s.args...)
@@ -65,7 +69,8 @@ func (s *Server) start() error {
 
 	deadline := time.Now().Add(startTimeout)
 	for time.Now().Before(deadline) {
-		if s.answers() {
+		// That it says so itself tells it from another server that took its port.
+		if s.output.has(ready) && s.answers() {
 			return nil
 		}
 		select {
@@ -179,6 +184,13 @@ func (o *output) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.text.Reset()
+}
+
+// has tells whether it said something.
+func (o *output) has(what *regexp.Regexp) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return what.Match(o.text.Bytes())
 }
 
 // tail returns the end of it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -21,10 +22,13 @@ import (
 
 const places = 256
 
+// place is what the keys in one of the places begin with.
+func (s *Store) place(n int) string { return fmt.Sprintf("%s:{%02x}:", s.prefix, n) }
+
 func (s *Store) placeOf(subject string) string {
 	h := fnv.New32a()
 	h.Write([]byte(subject)) // never fails
-	return fmt.Sprintf("%s:{%02x}:", s.prefix, h.Sum32()%places)
+	return s.place(int(h.Sum32() % places))
 }
 
 func (s *Store) recordKey(subject string) string { return s.placeOf(subject) + subject }
@@ -89,16 +93,27 @@ func (s *Store) findCanary(ctx context.Context, candidate store.Canary) (store.C
 	if err != nil {
 		return store.Canary{}, err
 	}
-	for i, key := range keys {
-		if found[i] == nil && errs[i] == nil {
-			_, _ = s.ask(ctx, key, first) // whoever comes next tries again
-		}
-	}
+	s.putBack(ctx, found, errs, first)
 	return first, nil
 }
 
-// readCanaries reads all at once. It finds nil where there is none, or an error.
+// putBack puts the canary where it is not. Whoever comes next tries again.
+func (s *Store) putBack(ctx context.Context, found []*store.Canary, errs []error, canary store.Canary) {
+	for i, key := range s.canaryKeys() {
+		if found[i] != nil || errs[i] != nil {
+			continue
+		}
+		if _, err := s.ask(ctx, key, canary); err == nil && cmp.Or(found...) != nil {
+			s.logger.WarnContext(ctx, "a server of redis had lost the canary, and with it what else it had", slog.String("key", key))
+		}
+	}
+}
+
+// readCanaries reads all at once. It finds nil where there is none, or an error. A
+// server that hangs leaves time for what comes next.
 func (s *Store) readCanaries(ctx context.Context, keys []string) (found []*store.Canary, errs []error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience(ctx))
+	defer cancel()
 	found, errs = make([]*store.Canary, len(keys)), make([]error, len(keys))
 	var wait sync.WaitGroup
 	for i, key := range keys {
@@ -160,6 +175,11 @@ func (s *Store) beginPlace(ctx context.Context, key, fingerprint string) error {
 	case canary == nil || canary.Fingerprint != fingerprint:
 		return store.ErrCanary
 	}
-	_, err := s.run(ctx, s.servers, writeFingerprint, []string{key}, fingerprint)
-	return err
+	if _, err := s.run(ctx, s.servers, writeFingerprint, []string{key}, fingerprint); err != nil {
+		return err
+	}
+	// The server that lost a place may have lost a canary with it: it is put back
+	// before other servers lose theirs, too.
+	s.putBack(ctx, found, errs, *canary)
+	return nil
 }

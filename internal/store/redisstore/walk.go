@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -31,20 +30,11 @@ func (s *Store) Walk(ctx context.Context, visit func(subject string) error) erro
 	return nil
 }
 
-// layout tells which servers there are, and which slots they have.
+// layout tells which servers there are, and which places they have.
 func (s *Store) layout(ctx context.Context) (string, error) {
 	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
 	var layout []string
-	if s.reads.cluster != nil {
-		slots, err := s.reads.cluster.ClusterSlots(ctx).Result()
-		if err != nil {
-			return "", err
-		}
-		for _, slot := range slots {
-			layout = append(layout, fmt.Sprint(slot.Start, slot.End, slot.Nodes[0].ID))
-		}
-	}
 	err := s.reads.eachMaster(ctx, func(server *redis.Client) error {
 		info := infoOf(ctx, server, "server", "replication")
 		if info["run_id"] == "" || info["role"] != "master" {
@@ -54,8 +44,14 @@ func (s *Store) layout(ctx context.Context) (string, error) {
 		layout = append(layout, fmt.Sprint(info["run_id"], info["master_replid"]))
 		return nil
 	})
-	slices.Sort(layout)
-	return strings.Join(layout, "\n"), err
+	for n := range places {
+		master, lost := s.reads.masterOf(ctx, s.place(n))
+		if err = errors.Join(err, lost); err != nil {
+			return "", err
+		}
+		layout = append(layout, master.Options().Addr)
+	}
+	return strings.Join(layout, "\n"), nil
 }
 
 func (s *Store) walkServer(ctx context.Context, server *redis.Client, visit func(subject string) error) error {

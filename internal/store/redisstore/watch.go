@@ -2,8 +2,10 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,12 +14,12 @@ import (
 )
 
 const (
-	// quiet is how long the subscription may be silent until a sign of life is
-	// published, and then until it is given up.
-	quiet = 2 * time.Second
-	// life is that sign. It goes the way of the news: the server of a subscription
-	// may answer, and hear nothing of the others any more.
-	life = "life"
+	// lifeInterval is how often a sign of life is published. Without the one before
+	// being heard by then the subscription is given up: its server may answer, and hear
+	// nothing of the others any more.
+	lifeInterval = 2 * time.Second
+	// life is how such signs begin. No subject does.
+	life = "life "
 	// resubscribeAfter lies between two subscriptions.
 	resubscribeAfter = time.Second
 )
@@ -48,23 +50,31 @@ func (s *Store) listen(ctx context.Context, l store.Listener) {
 	end := context.AfterFunc(ctx, func() { _ = subscription.Close() })
 	defer end()
 
-	asked := false
-	for turn := 0; ; turn++ {
-		message, err := subscription.ReceiveTimeout(ctx, quiet)
+	own := life + rand.Text()
+	alive, next := true, time.Now().Add(lifeInterval)
+	for turn := 0; ; {
+		if !time.Now().Before(next) {
+			if !alive || s.publishLife(ctx, turn, own) != nil {
+				return
+			}
+			alive, next, turn = false, time.Now().Add(lifeInterval), turn+1
+		}
+		message, err := subscription.ReceiveTimeout(ctx, max(time.Until(next), time.Millisecond))
 		var timeout net.Error
 		switch {
-		case errors.As(err, &timeout) && timeout.Timeout() && !asked && s.publishLife(ctx, turn) == nil:
-			asked = true
+		case errors.As(err, &timeout) && timeout.Timeout():
 			continue
 		case err != nil:
 			return
 		}
-		asked = false
 		switch message := message.(type) {
 		case *redis.Subscription:
 			l.Listening(message.Kind == "subscribe")
 		case *redis.Message:
-			if message.Payload != life {
+			switch {
+			case message.Payload == own:
+				alive = true
+			case !strings.HasPrefix(message.Payload, life):
 				l.Revoked(message.Payload)
 			}
 		}
@@ -73,20 +83,22 @@ func (s *Store) listen(ctx context.Context, l store.Listener) {
 
 // publishLife publishes a sign of life, each turn on another master if there are
 // several, or on the next one that answers.
-func (s *Store) publishLife(ctx context.Context, turn int) error {
+func (s *Store) publishLife(ctx context.Context, turn int, sign string) error {
+	ctx, cancel := context.WithTimeout(ctx, lifeInterval)
+	defer cancel()
 	masters, err := s.servers.masters(ctx)
 	for i := range masters {
-		if err = s.publishOn(ctx, masters[(turn+i)%len(masters)]); err == nil {
+		if err = s.publishOn(ctx, masters[(turn+i)%len(masters)], sign); err == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-func (s *Store) publishOn(ctx context.Context, server *redis.Client) error {
-	ctx, cancel := s.timeLimit(ctx)
+func (s *Store) publishOn(ctx context.Context, server *redis.Client, sign string) error {
+	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, lifeInterval/2)) // and time for another
 	defer cancel()
-	return server.Publish(ctx, s.channel(), life).Err()
+	return server.Publish(ctx, s.channel(), sign).Err()
 }
 
 // Interface guards
