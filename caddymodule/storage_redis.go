@@ -1,14 +1,12 @@
 package caddymodule
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -110,13 +108,7 @@ func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err
 	if o.MasterName, err = r.text("master_name", s.MasterName); err != nil {
 		return o, nil, err
 	}
-	if o.Mode, err = checkMode(mode, o.Addresses, o.MasterName, s.DB); err != nil {
-		return o, nil, err
-	}
-	if s.Replicas < 0 {
-		return o, nil, errors.New("replicas must not be negative")
-	}
-	o.Replicas = s.Replicas
+	o.Mode, o.Replicas, o.DB = redisstore.Mode(mode), s.Replicas, s.DB
 	if o.Username, err = r.text("username", s.Username); err != nil {
 		return o, nil, err
 	}
@@ -133,64 +125,20 @@ func (s *RedisStorage) options(r resolver) (o redisstore.Options, ca []byte, err
 			return o, nil, err
 		}
 	}
-	if o.Mode != redisstore.Sentinel && o.SentinelUsername+o.SentinelPassword != "" {
-		return o, nil, errors.New("sentinel_username and sentinel_password go with mode sentinel")
-	}
 	if o.KeyPrefix, err = r.text("key_prefix", s.KeyPrefix); err != nil {
 		return o, nil, err
 	}
-	if strings.ContainsAny(o.KeyPrefix, "{}") {
-		return o, nil, errors.New("key_prefix must not contain braces: they decide in which slot of a cluster a key lies")
-	}
-	if s.DB < 0 {
-		return o, nil, errors.New("db must not be negative")
-	}
-	o.DB = s.DB
 	if s.Timeout < 0 || s.Timeout > caddy.Duration(time.Minute) {
 		return o, nil, errors.New("timeout: choose at most 1m")
 	}
 	o.Timeout = time.Duration(s.Timeout)
+	if err := o.Validate(); err != nil {
+		return o, nil, err
+	}
 	if s.TLS != nil {
 		o.TLS, ca, err = s.TLS.config(r)
 	}
 	return o, ca, err
-}
-
-// checkMode returns the mode, if it goes with what else is configured.
-func checkMode(name string, addresses []string, master string, db int) (redisstore.Mode, error) {
-	mode := redisstore.Mode(cmp.Or(name, string(redisstore.Single)))
-	switch {
-	case !slices.Contains(redisModes, mode):
-		return mode, fmt.Errorf("mode %q is unknown: the modes are single, sentinel and cluster", name)
-	case len(addresses) == 0:
-		return mode, errors.New("address: name one, host:port")
-	case mode == redisstore.Single && len(addresses) > 1:
-		return mode, errors.New("address: a single server has one; for several set `mode sentinel` or `mode cluster`")
-	case mode == redisstore.Sentinel && master == "":
-		return mode, errors.New("mode sentinel needs master_name, what the sentinels call the master")
-	case mode != redisstore.Sentinel && master != "":
-		return mode, errors.New("master_name goes with mode sentinel")
-	case mode == redisstore.Cluster && db != 0:
-		return mode, errors.New("db: a cluster has none but 0")
-	}
-	for _, address := range addresses {
-		if err := checkAddress(mode, address); err != nil {
-			return mode, err
-		}
-	}
-	return mode, nil
-}
-
-var redisModes = []redisstore.Mode{redisstore.Single, redisstore.Sentinel, redisstore.Cluster}
-
-func checkAddress(mode redisstore.Mode, address string) error {
-	if mode == redisstore.Single && strings.HasPrefix(address, "/") {
-		return nil // a Unix socket
-	}
-	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		return fmt.Errorf("address %q is not host:port", address)
-	}
-	return nil
 }
 
 func (t *RedisTLS) config(r resolver) (c *tls.Config, ca []byte, err error) {
@@ -275,7 +223,7 @@ func parseMode(d *caddyfile.Dispenser, mode *string) error {
 	if err := parseText(d, mode); err != nil {
 		return err
 	}
-	if !slices.Contains(redisModes, redisstore.Mode(*mode)) && !strings.HasPrefix(*mode, "{") {
+	if !slices.Contains(redisstore.Modes, redisstore.Mode(*mode)) && !strings.HasPrefix(*mode, "{") {
 		return d.Errf("mode %q is unknown: the modes are single, sentinel and cluster", *mode)
 	}
 	return nil

@@ -171,7 +171,7 @@ func TestLoadRefusalsOfJSON(t *testing.T) {
 		{"database of a cluster", sound + `"storage":{"module":"redis","mode":"cluster","db":1,"address":["a:1"]}}`, "a cluster has none but 0"},
 		{"socket of a cluster", sound + `"storage":{"module":"redis","mode":"cluster","address":["/run/redis"]}}`, "is not host:port"},
 		{"unknown mode of redis", sound + `"storage":{"module":"redis","mode":"ring","address":["a:1"]}}`, `mode "ring" is unknown`},
-		{"negative replicas", sound + `"storage":{"module":"redis","replicas":-1,"address":["a:1"]}}`, "replicas must not be negative"},
+		{"negative replicas", sound + `"storage":{"module":"redis","replicas":-1,"address":["a:1"]}}`, "replicas: choose 0 to 16"},
 		{"empty key", sound + `"key":[""]}`, "key"},
 		{"enrolment of another mode", sound + `"enrolment":{"mode":"open"}}`, "choose self or closed"},
 		{"closed enrolment with a sign-in", sound + `"enrolment":{"mode":"closed","recent_sign_in":"5m"}}`, "remove it"},

@@ -27,17 +27,21 @@ type Rekeyed struct {
 func (s *Service) Rekey(ctx context.Context) (Rekeyed, error) {
 	var done Rekeyed
 	err := s.vault.Walk(ctx, func(key recordKey) error {
-		resealed, readable, err := s.rekey(ctx, key)
-		if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		resealed, unreadable, err := s.rekey(ctx, key)
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			unreadable = true
+		case err != nil:
 			return err
+		case unreadable:
+			s.logger.Error("a record has something in it that no key opens", slog.String("subject", string(key)))
 		}
 		done.Records++
 		if resealed {
 			done.Resealed++
 		}
-		if !readable {
+		if unreadable {
 			done.Unreadable++
-			s.logger.Error("a record has something in it that no key opens", slog.String("subject", string(key)))
 		}
 		return nil
 	})
@@ -47,8 +51,9 @@ func (s *Service) Rekey(ctx context.Context) (Rekeyed, error) {
 	return done, err
 }
 
-// rekey seals one record anew.
-func (s *Service) rekey(ctx context.Context, key recordKey) (resealed, readable bool, err error) {
+// rekey seals one record anew, if something in it is under an older key. Unreadable
+// tells that something is under none of them.
+func (s *Service) rekey(ctx context.Context, key recordKey) (resealed, unreadable bool, err error) {
 	r, err := s.vault.Load(ctx, key)
 	if err != nil {
 		return false, false, err
@@ -56,15 +61,15 @@ func (s *Service) rekey(ctx context.Context, key recordKey) (resealed, readable 
 	change := &store.Reseal{
 		Factors: make(map[string]store.Resealed), Credentials: make(map[string]store.Resealed), Sessions: make(map[string]store.Resealed),
 	}
-	readable = true
+	due := false
 	reseal := func(into map[string]store.Resealed, name string, sealed []byte, sealedFor []string) {
 		plain, current, err := s.ring.Open(sealed, sealedFor...)
 		switch {
 		case err != nil:
-			readable = false
+			unreadable = true
 		case !current:
 			into[name] = store.Resealed{From: sealed, To: s.ring.Seal(plain, sealedFor...)}
-			resealed = true
+			due = true
 		}
 	}
 	for id, f := range r.Factors {
@@ -78,9 +83,9 @@ func (s *Service) rekey(ctx context.Context, key recordKey) (resealed, readable 
 			reseal(change.Sessions, id, session.Data, sessionContext(string(key), session.Handle))
 		}
 	}
-	if !resealed {
-		return false, readable, nil
+	if !due {
+		return false, unreadable, nil
 	}
 	_, err = s.vault.Apply(ctx, key, store.Change{Now: store.At(s.now()), Reseal: change})
-	return resealed, readable, err
+	return err == nil, unreadable, err
 }

@@ -77,6 +77,9 @@ func (s *Service) judgeStream(st *stream, r *store.Record, now time.Time) (until
 	if st.handle == "" {
 		st.handle = r.Sessions[hash].Handle
 	}
+	if st.handle == "" {
+		return time.Time{}, reasonNoSession
+	}
 	name, ends := "", store.Instant(0) // of a session that is over
 	for hash, kept := range r.Sessions {
 		if kept.Handle == st.handle && !kept.Renewed && store.At(now) < s.sessionLimit(kept) {

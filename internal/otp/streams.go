@@ -17,6 +17,9 @@ const (
 	// between the gate's decision and its registration was news to nobody. It is also
 	// how often all are judged while news may be missed.
 	streamCheck = 5 * time.Second
+	// streamRecheck is how often they are judged at least: news of a store that was
+	// exchanged is about other keys.
+	streamRecheck = time.Minute
 	// streamLate is how long a judgement that is due may take to begin. A store that
 	// is too slow for that is none.
 	streamLate = 10 * time.Second
@@ -105,7 +108,7 @@ func (s *streams) renew(st *stream, until time.Time) {
 
 // schedule sets when the request is judged next.
 func (s *streams) schedule(st *stream) {
-	next := st.Until.Sub(s.now())
+	next := min(st.Until.Sub(s.now()), streamRecheck)
 	if !s.heard {
 		next = min(next, streamCheck)
 	}

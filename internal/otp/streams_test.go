@@ -231,8 +231,12 @@ func TestStreamEndsWithItsProof(t *testing.T) {
 		n.wantSteps()
 		n.after(1)
 		n.wantSteps("load")
-		n.after(streamAge - streamCheck - 1)
+		n.after(streamRecheck - 1)
 		n.wantSteps() // news is heard
+		n.after(1)
+		n.wantSteps("load") // and yet
+		n.after(streamAge - streamCheck - streamRecheck - 1)
+		n.storage.made()
 		f.wantOpen()
 		n.after(1)
 		n.wantSteps("load")
@@ -400,7 +404,7 @@ func TestStreamsWhenNewsIsHeardAgain(t *testing.T) {
 		f.wantClosed("otp_required")
 		others.wantOpen()
 		n.wantSteps("load", "load")
-		n.after(streamAge - time.Minute - 1)
+		n.after(streamRecheck - 1)
 		n.wantSteps()
 		others.release()
 	})
@@ -413,7 +417,7 @@ func TestStreamsOfAStoreThatFails(t *testing.T) {
 		f, others := n.follow(who), n.follow(other)
 		n.after(streamCheck)
 		n.storage.before = failing(errDown, "load")
-		n.after(time.Minute) // nothing asks
+		n.after(streamRecheck - 1) // nothing asks
 		f.wantOpen()
 		n.streams.Revoked(n.Hash(who.Subject))
 		f.wantClosed("store_unavailable")

@@ -56,6 +56,9 @@ func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vaul
 // when none of the configured keys belongs to it.
 var ErrWrongKey = errors.New("the store was made with another key: put it back as the last `key`, or use another store")
 
+// errElsewhere means that the store was exchanged while a change was made up.
+var errElsewhere = errors.New("the record lies elsewhere by now")
+
 // Load returns the record of a subject.
 func (v *Vault) Load(ctx context.Context, s owner) (*store.Record, error) {
 	return within(ctx, v, s, v.storage.Load)
@@ -73,7 +76,7 @@ func (v *Vault) Pay(ctx context.Context, s owner, a store.Attempt) (*store.Payme
 func (v *Vault) Apply(ctx context.Context, s owner, c store.Change) (*store.Outcome, error) {
 	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Outcome, error) {
 		if c.MadeFor != "" && c.MadeFor != key.Subject {
-			return nil, store.ErrCanary
+			return nil, errElsewhere
 		}
 		return v.storage.Apply(ctx, key, c)
 	})
@@ -94,19 +97,22 @@ func (v *Vault) Walk(ctx context.Context, visit func(recordKey) error) error {
 		failed = visit(recordKey(subject))
 		return failed
 	})
-	if err != nil && failed == nil {
-		return v.report(err)
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil: // not an outage: whoever walks may have gone away, or servers changed
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return failed
+	return nil
 }
 
 // ResealCanary seals the canary under the first key, wherever it lies.
 func (v *Vault) ResealCanary(ctx context.Context) error {
-	p, err := v.open(ctx)
-	if err == nil {
-		err = v.storage.ReplaceCanary(ctx, v.canary(p.index))
+	p, err := v.contact(ctx)
+	if err != nil {
+		return err
 	}
-	return v.report(err)
+	return v.report(v.storage.ReplaceCanary(ctx, v.canary(p.index)))
 }
 
 // Watch has l hear of revocations until ctx ends, if the storage tells of them.
@@ -129,9 +135,9 @@ func (v *Vault) Hash(s Subject) string {
 // Key returns the key of a subject's record, which [Vault.Hash] knows only once
 // the store was reached.
 func (v *Vault) Key(ctx context.Context, s Subject) (string, error) {
-	p, err := v.open(ctx)
+	p, err := v.contact(ctx)
 	if err != nil {
-		return "", v.report(err)
+		return "", err
 	}
 	return s.in(p).Subject, nil
 }
@@ -148,8 +154,20 @@ func (v *Vault) MAC(parts ...string) []byte {
 
 // Open makes the first contact ahead of the first request.
 func (v *Vault) Open(ctx context.Context) error {
-	_, err := v.open(ctx)
-	return v.report(err)
+	_, err := v.contact(ctx)
+	return err
+}
+
+// contact returns the place. A client that goes away does not end it, and does not
+// look like a fault of the store.
+func (v *Vault) contact(ctx context.Context) (*place, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+	defer cancel()
+	p, err := v.open(ctx)
+	if err != nil {
+		return nil, v.report(err)
+	}
+	return p, nil
 }
 
 // within runs a step on the subject's record. A store that came back empty, or
@@ -176,6 +194,9 @@ func within[T any](ctx context.Context, v *Vault, s owner, step func(context.Con
 	}
 	if errors.Is(err, store.ErrCorrupt) {
 		err = fmt.Errorf("record %s: %w", s.in(p).Subject, err)
+	}
+	if errors.Is(err, errElsewhere) {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if err != nil {
 		return nil, v.report(err)

@@ -35,7 +35,7 @@ func TestHold(t *testing.T) {
 	w.elevate(otp.ElevateUnspent)
 	g := w.gate(Policy{MaxAge: 5 * time.Minute})
 	d, _ := w.decide(g, w.request())
-	ctx, f, release := w.hold(g, w.request(), d.Proof)
+	ctx, f, _ := w.hold(g, w.request(), d.Proof)
 	if want := w.now().Add(5 * time.Minute); !f.stream.Until.Equal(want) || f.stream.Type != otp.Account || f.stream.Who.Session != w.caller.Session {
 		t.Errorf("followed until %v as %q of %q, want %v", f.stream.Until, f.stream.Type, f.stream.Who.Session, want)
 	}
@@ -48,10 +48,10 @@ func TestHold(t *testing.T) {
 		t.Errorf("closed with %v", err)
 	}
 
-	ctx, f, release = w.hold(g, w.request(), d.Proof)
+	after, f, release := w.hold(g, w.request(), d.Proof)
 	release()
-	if ctx.Err() == nil || f.released != 1 {
-		t.Errorf("released: %v, %d times", ctx.Err(), f.released)
+	if after.Err() == nil || f.released != 1 {
+		t.Errorf("released: %v, %d times", after.Err(), f.released)
 	}
 }
 

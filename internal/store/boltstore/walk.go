@@ -18,9 +18,9 @@ func (s *Store) Walk(ctx context.Context, visit func(subject string) error) erro
 		return err
 	}
 	for after := []byte(nil); ; {
-		page, err := subjectsAfter(w.db, after)
+		page, err := subjectsAfter(ctx, w, after)
 		if err != nil {
-			return closedError(err)
+			return err
 		}
 		for _, subject := range page {
 			if err := ctx.Err(); err != nil {
@@ -38,19 +38,21 @@ func (s *Store) Walk(ctx context.Context, visit func(subject string) error) erro
 }
 
 // subjectsAfter returns the next subjects, in the order of their keys.
-func subjectsAfter(db *bbolt.DB, after []byte) (page [][]byte, err error) {
-	err = unpanicked(func() error {
-		return db.View(func(tx *bbolt.Tx) error {
-			cursor := tx.Bucket(records).Cursor()
-			key, _ := cursor.Seek(after)
-			if after != nil && bytes.Equal(key, after) {
-				key, _ = cursor.Next()
-			}
-			for ; key != nil && len(page) < pageSize; key, _ = cursor.Next() {
-				page = append(page, bytes.Clone(key))
-			}
-			return nil
-		})
+func subjectsAfter(ctx context.Context, w *writer, after []byte) (page [][]byte, err error) {
+	var found [][]byte
+	err = w.view(ctx, func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(records).Cursor()
+		key, _ := cursor.Seek(after)
+		if after != nil && bytes.Equal(key, after) {
+			key, _ = cursor.Next()
+		}
+		for ; key != nil && len(found) < pageSize; key, _ = cursor.Next() {
+			found = append(found, bytes.Clone(key))
+		}
+		return nil
 	})
-	return page, err
+	if err != nil {
+		return nil, err // found may still be written to
+	}
+	return found, nil
 }

@@ -88,6 +88,11 @@ func (w *writer) do(ctx context.Context, now store.Instant, run func(*bbolt.Tx) 
 
 // view reads, beside the steps.
 func (w *writer) view(ctx context.Context, run func(*bbolt.Tx) error) error {
+	select {
+	case <-w.broken: // what is begun now would never end
+		return w.brokenErr
+	default:
+	}
 	done := make(chan error, 1)
 	go func() {
 		done <- w.guard(func() error { return w.db.View(run) })

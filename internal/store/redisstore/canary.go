@@ -15,8 +15,8 @@ import (
 )
 
 // Records lie in 256 places, each a slot of a cluster, beside the fingerprint of the
-// canary: so one script on one server sees both, and each master of a cluster that
-// lost its data is noticed. The canary itself lies in three places, which different
+// canary: so one script on one server sees both, and no record is changed on a server
+// that has another's. The canary itself lies in three places, which different
 // masters of a cluster have: the first decides, the others stand in for it. The
 // fingerprint is written where it is needed first.
 
@@ -82,7 +82,8 @@ func (s *Store) findCanary(ctx context.Context, candidate store.Canary) (store.C
 	found, errs := s.readCanaries(ctx, keys)
 	standIn := cmp.Or(found...)
 	switch {
-	case errs[0] != nil && standIn != nil:
+	case found[0] != nil || errs[0] != nil && standIn != nil:
+		s.putBack(ctx, found, errs, *standIn, true)
 		return *standIn, nil
 	case standIn != nil:
 		candidate = *standIn
@@ -93,18 +94,20 @@ func (s *Store) findCanary(ctx context.Context, candidate store.Canary) (store.C
 	if err != nil {
 		return store.Canary{}, err
 	}
-	s.putBack(ctx, found, errs, first)
+	found[0] = &first
+	s.putBack(ctx, found, errs, first, standIn != nil)
 	return first, nil
 }
 
-// putBack puts the canary where it is not. Whoever comes next tries again.
-func (s *Store) putBack(ctx context.Context, found []*store.Canary, errs []error, canary store.Canary) {
+// putBack puts the canary where it is not, and says so if it was there before. Whoever
+// comes next tries again.
+func (s *Store) putBack(ctx context.Context, found []*store.Canary, errs []error, canary store.Canary, before bool) {
 	for i, key := range s.canaryKeys() {
 		if found[i] != nil || errs[i] != nil {
 			continue
 		}
-		if _, err := s.ask(ctx, key, canary); err == nil && cmp.Or(found...) != nil {
-			s.logger.WarnContext(ctx, "a server of redis had lost the canary, and with it what else it had", slog.String("key", key))
+		if _, err := s.ask(ctx, key, canary); err == nil && before {
+			s.logger.WarnContext(ctx, "a server of redis had no canary and has it again: if it had one, it lost what else it had, too", slog.String("key", key))
 		}
 	}
 }
@@ -180,6 +183,6 @@ func (s *Store) beginPlace(ctx context.Context, key, fingerprint string) error {
 	}
 	// The server that lost a place may have lost a canary with it: it is put back
 	// before other servers lose theirs, too.
-	s.putBack(ctx, found, errs, *canary)
+	s.putBack(ctx, found, errs, *canary, true)
 	return nil
 }

@@ -4,7 +4,7 @@
 --
 -- KEYS[1]  the record's key
 -- KEYS[2]  the key of the fingerprint
--- ARGV[1]  what it is to be
+-- ARGV[1]  the fingerprint that is expected
 
 local fingerprint = redis.pcall('GET', KEYS[2])
 if type(fingerprint) == 'table' then

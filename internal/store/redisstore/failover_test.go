@@ -210,6 +210,18 @@ func TestRedisTooFewReplicas(t *testing.T) {
 			if err != nil || r.Counters["totp"].Total != 2 {
 				t.Errorf("%d attempts are counted, %v; want 2", r.Counters["totp"].Total, err)
 			}
+			// From then on nothing is paid that will be refused, and reads go on: those of a
+			// node that comes now, too.
+			for range 2 {
+				wantPlain(t, map[string]error{"Pay": wrong(s, key)})
+			}
+			fresh := newTestStore(t, "", func(o *Options) { there(o); o.Replicas, o.Timeout = 1, 3*time.Second })
+			ask(t, fresh)
+			for _, s := range []*Store{s, fresh} {
+				if r, err = s.Load(t.Context(), key); err != nil || r.Counters["totp"].Total != 2 {
+					t.Errorf("%d attempts are counted, %v; want 2 still", r.Counters["totp"].Total, err)
+				}
+			}
 			other := newTestStore(t, "", func(o *Options) { there(o); o.Replicas, o.Timeout, o.KeyPrefix = 1, 3*time.Second, "other" })
 			if _, err := other.Canary(t.Context(), storetest.Canary); err == nil {
 				t.Error("a canary that no replica has was taken")

@@ -190,7 +190,7 @@ func TestOneRoundTrip(t *testing.T) {
 	key := storetest.NewKey()
 	wantAll(t, s, key, nil) // the server knows the script now
 	var trips counter
-	s.servers.AddHook(&trips)
+	s.servers.master.AddHook(&trips)
 	wantAll(t, s, key, nil)
 	if trips != 3 {
 		t.Errorf("3 operations took %d round trips", trips)

@@ -2,12 +2,13 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha1" // #nosec G505 -- the name of a script, as Redis computes it
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,21 +16,15 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
-// script is something that Redis does in one go. Redis knows it by its name once it
-// has seen it.
+// script is something that Redis does in one go.
 type script struct {
-	text, name string
-	writes     bool
+	*redis.Script
+	// replicated: what it writes counts once replicas have it.
+	replicated bool
 }
 
-func newScript(writes bool, text ...string) *script {
-	s := &script{writes: writes}
-	for _, part := range text {
-		s.text += part
-	}
-	sum := sha1.Sum([]byte(s.text)) // #nosec G401
-	s.name = hex.EncodeToString(sum[:])
-	return s
+func newScript(replicated bool, parts ...string) *script {
+	return &script{redis.NewScript(strings.Join(parts, "")), replicated}
 }
 
 var (
@@ -44,7 +39,7 @@ var (
 	stepScript = newScript(true, canaryText, stepsText)
 )
 
-// onRecord runs a script on a subject's record, behind a look at the fingerprint. A
+// onRecord runs a script on a subject's record, after checking the fingerprint. A
 // place for records that was not in use yet gets it first.
 func (s *Store) onRecord(ctx context.Context, on *servers, sc *script, key store.Key, args ...any) (*redis.Cmd, error) {
 	keys := []string{s.recordKey(key.Subject), s.fingerprintKey(key.Subject)}
@@ -79,36 +74,36 @@ func classify(err error) error {
 // was restarted learns the script.
 func (s *Store) run(ctx context.Context, on *servers, sc *script, keys []string, args ...any) (cmd *redis.Cmd, err error) {
 	err = on.do(ctx, keys[0], func(server *redis.Client, asking bool) error {
-		cmd, err = s.try(ctx, server, asking, sc.writes, redis.NewCmd(ctx, command("EVALSHA", sc.name, keys, args)...))
+		cmd, err = s.try(ctx, server, asking, sc.replicated, func(pipe redis.Pipeliner) *redis.Cmd { return sc.EvalSha(ctx, pipe, keys, args...) })
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			cmd, err = s.try(ctx, server, asking, sc.writes, redis.NewCmd(ctx, command("EVAL", sc.text, keys, args)...))
+			cmd, err = s.try(ctx, server, asking, sc.replicated, func(pipe redis.Pipeliner) *redis.Cmd { return sc.Eval(ctx, pipe, keys, args...) })
 		}
 		return err
 	})
 	return cmd, err
 }
 
-func command(name, script string, keys []string, args []any) []any {
-	c := []any{name, script, len(keys)}
-	for _, key := range keys {
-		c = append(c, key)
+var (
+	// errReplicas means that a step was made, and may be lost all the same.
+	errReplicas = errors.New("redis: done on the master, but too few replicas have it: a failover may undo it")
+	// errNoReplicas means that no step was made: it would be paid for, and refused.
+	errNoReplicas = errors.New("redis: too few replicas are connected to the master")
+)
+
+// try sends the command that queue adds and, if it is to be replicated, waits until
+// enough replicas have what it wrote.
+func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicated bool, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
+	copies := replicated && s.replicas > 0
+	if copies && s.lacksReplicas(ctx, server) {
+		return nil, errNoReplicas
 	}
-	return append(c, args...)
-}
-
-// errReplicas means that a step was made, and may be lost all the same.
-var errReplicas = errors.New("redis: too few replicas have taken the step over in time")
-
-// try sends one command and, if it writes, waits until enough replicas have what
-// it wrote.
-func (s *Store) try(ctx context.Context, server *redis.Client, asking, writes bool, cmd *redis.Cmd) (*redis.Cmd, error) {
 	pipe := server.Pipeline()
 	if asking {
 		pipe.Do(ctx, "ASKING")
 	}
-	_ = pipe.Process(ctx, cmd) // with the others, below
+	cmd := queue(pipe)
 	var copied *redis.Cmd
-	if writes && s.replicas > 0 {
+	if copies {
 		copied = pipe.Do(ctx, "WAIT", s.replicas, s.patience(ctx).Milliseconds())
 	}
 	exec(ctx, pipe)
@@ -120,11 +115,37 @@ func (s *Store) try(ctx context.Context, server *redis.Client, asking, writes bo
 		case err != nil:
 			return nil, fmt.Errorf("redis: waiting for replicas: %w", err)
 		case n < int64(s.replicas):
+			s.lacking.Store(server, true)
 			return nil, errReplicas
 		}
 	}
 	return cmd, nil
 }
+
+// lacksReplicas tells whether a server that lacked replicas lacks them still. Only
+// then it is asked: the first step finds out by itself.
+func (s *Store) lacksReplicas(ctx context.Context, server *redis.Client) bool {
+	if _, lacked := s.lacking.Load(server); !lacked {
+		return false
+	}
+	info, current := infoOf(ctx, server, "replication"), 0
+	for name, value := range info {
+		// As in slave0:ip=10.0.0.2,port=6379,state=online,offset=4711,lag=1. They tell
+		// how far they are every second.
+		if state := replicaState.FindStringSubmatch(value); strings.HasPrefix(name, "slave") && state != nil {
+			if lag, err := strconv.Atoi(state[1]); err == nil && lag <= 2 {
+				current++
+			}
+		}
+	}
+	if len(info) > 0 && current < s.replicas {
+		return true
+	}
+	s.lacking.Delete(server)
+	return false
+}
+
+var replicaState = regexp.MustCompile(`state=online,.*lag=(\d+)`)
 
 // patience is how long to wait for replicas: half of the time that is left, so that
 // what came of it is still heard.

@@ -15,52 +15,39 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Mode is how Redis is set up.
-type Mode string
-
-// The modes.
-const (
-	Single   Mode = "single"   // one server
-	Sentinel Mode = "sentinel" // one master, which sentinels name
-	Cluster  Mode = "cluster"  // Redis Cluster: several masters, each with a share of the subjects
-)
-
-// servers are those of any [Mode]. What is done is done on one of them: on the
-// master that has the key.
+// servers are those of any [Mode]. A command goes to the master that has its key.
 type servers struct {
-	redis.UniversalClient
+	all     subscriber
 	cluster *redis.ClusterClient // nil: one master has all keys
 	master  *redis.Client        // nil: that depends on the key
 	options Options
 
-	mu    sync.Mutex
-	named map[string]*redis.Client // by address: those that servers of a cluster have named
+	mu     sync.Mutex
+	closed bool
+	named  map[string]*redis.Client // by address: those that servers of a cluster have named
+}
+
+// subscriber is what all kinds of clients can do beside commands.
+type subscriber interface {
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+	Close() error
 }
 
 func newServers(o Options) (*servers, error) {
-	switch {
-	case len(o.Addresses) == 0:
-		return nil, errors.New("name an address of redis")
-	case o.Mode == Single && len(o.Addresses) > 1:
-		return nil, fmt.Errorf("a single redis server has one address, not %d: set the mode to sentinel or cluster", len(o.Addresses))
-	case o.Mode == Sentinel && o.MasterName == "":
-		return nil, errors.New("with sentinels the name of the master is needed")
-	case o.Mode == Cluster && o.DB != 0:
-		return nil, errors.New("a cluster has no database but 0")
+	if err := o.Validate(); err != nil {
+		return nil, err
 	}
 	s := &servers{options: o, named: make(map[string]*redis.Client)}
 	switch o.Mode {
 	case Single:
 		s.master = redis.NewClient(o.client(o.Addresses[0]))
-		s.UniversalClient = s.master
+		s.all = s.master
 	case Sentinel:
 		s.master = redis.NewFailoverClient(o.failover())
-		s.UniversalClient = s.master
+		s.all = s.master
 	case Cluster:
 		s.cluster = redis.NewClusterClient(o.clusterClient())
-		s.UniversalClient = s.cluster
-	default:
-		return nil, fmt.Errorf("unknown mode %q: the modes are single, sentinel and cluster", o.Mode)
+		s.all = s.cluster
 	}
 	return s, nil
 }
@@ -114,17 +101,15 @@ func (o Options) failover() *redis.FailoverOptions {
 	}
 }
 
-// clusterClient returns the same for a cluster. Commands go to the clients of its
-// servers; what follows them is for subscriptions.
+// clusterClient returns the same for a cluster. All connections are made by the clients
+// of its servers; the other options are for what it does with them.
 func (o Options) clusterClient() *redis.ClusterOptions {
 	return &redis.ClusterOptions{
-		Addrs:     o.Addresses,
-		NewClient: func(node *redis.Options) *redis.Client { return redis.NewClient(o.client(node.Addr)) },
-
-		Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
-		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout,
-		ContextTimeoutEnabled: true, DisableIdentity: true, DisableRoutingPolicies: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Addrs:                 o.Addresses,
+		NewClient:             func(node *redis.Options) *redis.Client { return redis.NewClient(o.client(node.Addr)) },
+		ReadTimeout:           o.Timeout,
+		WriteTimeout:          o.Timeout,
+		ContextTimeoutEnabled: true,
 	}
 }
 
@@ -154,26 +139,25 @@ func (s *servers) masters(ctx context.Context) ([]*redis.Client, error) {
 	if s.master != nil {
 		return []*redis.Client{s.master}, nil
 	}
-	found := make(chan *redis.Client)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(found)
-		failed <- s.cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
-			found <- master
-			return nil
-		})
-	}()
-	var masters []*redis.Client
-	for master := range found {
+	var (
+		mu      sync.Mutex
+		masters []*redis.Client
+	)
+	err := s.cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
 		masters = append(masters, master)
-	}
+		return nil
+	})
 	slices.SortFunc(masters, func(a, b *redis.Client) int { return cmp.Compare(a.Options().Addr, b.Options().Addr) })
-	return masters, <-failed
+	return masters, err
 }
 
 const (
 	// redirects is how often a command is sent to another server.
 	redirects = 8
+	// maxNamed bounds how many servers are remembered that others have named.
+	maxNamed = 64
 	// redirectPause is before the second one, for slots are on the move then, and
 	// doubles with each.
 	redirectPause = 5 * time.Millisecond
@@ -208,7 +192,7 @@ func (s *servers) do(ctx context.Context, key string, send func(server *redis.Cl
 		}
 		if n > 0 {
 			if err := pause(ctx, redirectPause<<n); err != nil {
-				return err
+				return fmt.Errorf("%w, after: %w", err, tried)
 			}
 		}
 		tried = send(server, asking)
@@ -245,8 +229,8 @@ func (s *servers) suspect(ctx context.Context, err error) {
 	}
 }
 
-// at returns the server to which another one sends. It may be too new for the list of
-// servers that go-redis has, which writes addresses in another way, too.
+// at returns the server to which another one sends. The list that go-redis has may lack
+// it, or write its address differently.
 func (s *servers) at(from *redis.Client, addr string) *redis.Client {
 	if colon := strings.LastIndexByte(addr, ':'); colon >= 0 {
 		host := strings.Trim(addr[:colon], "[]")
@@ -259,8 +243,18 @@ func (s *servers) at(from *redis.Client, addr string) *redis.Client {
 	defer s.mu.Unlock()
 	server, known := s.named[addr]
 	if !known {
+		for addr, other := range s.named {
+			if len(s.named) < maxNamed {
+				break
+			}
+			_ = other.Close() // its commands fail, as those of a server that is gone
+			delete(s.named, addr)
+		}
 		server = redis.NewClient(s.options.client(addr))
 		s.named[addr] = server
+	}
+	if s.closed {
+		_ = server.Close() // its commands fail
 	}
 	return server
 }
@@ -269,7 +263,8 @@ func (s *servers) at(from *redis.Client, addr string) *redis.Client {
 func (s *servers) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.UniversalClient.Close()
+	s.closed = true
+	err := s.all.Close()
 	for _, server := range s.named {
 		err = errors.Join(err, server.Close())
 	}

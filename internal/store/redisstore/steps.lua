@@ -3,7 +3,7 @@
 -- they have there, and the same order; a rule that is changed in one place is
 -- changed in both. Package storetest compares the two.
 --
--- KEYS[1]  the record's key
+-- KEYS and ARGV[1] are those of canary.lua, which comes before this.
 -- ARGV[2]  "pay" or "apply"
 -- ARGV[3]  the Attempt or Change, as JSON
 -- ARGV[4]  the channel that hears of elevations that ended

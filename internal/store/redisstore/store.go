@@ -8,7 +8,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,40 +16,6 @@ import (
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
-)
-
-// Options say where Redis is.
-type Options struct {
-	// Mode is how Redis is set up. Default: Single.
-	Mode Mode
-	// Addresses, host:port: of the server, of sentinels, or of servers of the cluster.
-	// A single server has exactly one, or the path of a Unix socket.
-	Addresses []string
-	// MasterName is what sentinels call the master. Required with them.
-	MasterName string
-	// Username and Password, if the server asks for them (ACL or requirepass).
-	Username, Password string
-	// SentinelUsername and SentinelPassword, if the sentinels ask for them.
-	SentinelUsername, SentinelPassword string
-	// DB is the number of the database. Default: 0, and nothing else in a cluster.
-	DB int
-	// TLS, if set, is how to speak TLS to the server.
-	TLS *tls.Config
-	// KeyPrefix is what all keys begin with. Default: "otp".
-	KeyPrefix string
-	// Timeout of one operation, connecting included. Default: 500ms.
-	Timeout time.Duration
-	// Replicas is how many replicas must have taken a step over before it counts;
-	// with fewer it fails. Default: 0.
-	Replicas int
-	// Logger for warnings. Default: none.
-	Logger *slog.Logger
-}
-
-// Defaults of [Options].
-const (
-	DefaultKeyPrefix = "otp"
-	DefaultTimeout   = 500 * time.Millisecond
 )
 
 // Store is a [store.Storage] in Redis. It is safe for concurrent use.
@@ -65,6 +30,7 @@ type Store struct {
 	listeners store.Listeners
 
 	policies sync.Map // of eviction: the one that was seen last, by server
+	lacking  sync.Map // the servers that had too few replicas when they were last asked
 }
 
 // New returns a store. It does not connect yet.
@@ -82,22 +48,6 @@ func New(o Options) (*Store, error) {
 	}
 	logTo(o.Logger)
 	return &Store{servers: servers, reads: reads, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger}, nil
-}
-
-func (o Options) withDefaults() Options {
-	if o.Mode == "" {
-		o.Mode = Single
-	}
-	if o.KeyPrefix == "" {
-		o.KeyPrefix = DefaultKeyPrefix
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = DefaultTimeout
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return o
 }
 
 // Close closes all connections. Operations fail from then on.

@@ -68,7 +68,8 @@ func (n *nodes) next() *Store {
 	turn := n.turn.Add(1)
 	s := n.each[turn%2]
 	if turn%100 == 0 {
-		s.servers.ScriptFlush(context.Background())
+		ctx := context.Background()
+		_ = s.servers.eachMaster(ctx, func(master *redis.Client) error { return master.ScriptFlush(ctx).Err() })
 	}
 	return s
 }
@@ -100,7 +101,12 @@ func (n *nodes) Walk(ctx context.Context, visit func(string) error) error {
 // Corrupt implements [storetest.Corrupter].
 func (n *nodes) Corrupt(t testing.TB, key store.Key) {
 	s := n.next()
-	if err := s.servers.Set(context.Background(), s.recordKey(key.Subject), `{"counters":`, 0).Err(); err != nil {
+	record := s.recordKey(key.Subject)
+	master, err := s.servers.masterOf(context.Background(), record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := master.Set(context.Background(), record, `{"counters":`, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

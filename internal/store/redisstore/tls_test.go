@@ -65,7 +65,7 @@ func TestRedisTLS(t *testing.T) {
 // leastRights are those that docs/storage.md names, with replicas.
 const (
 	leastRights        = "~otp:* &otp:revoked -@all +get +set +del +exists +hget +hset +hmget +eval +evalsha +info +publish +subscribe +scan +wait"
-	leastClusterRights = leastRights + " +cluster|slots +asking"
+	leastClusterRights = leastRights + " +cluster|slots +cluster|nodes +asking"
 	leastOfSentinels   = "&+switch-master &+replica-reconf-done -@all +sentinel +subscribe +ping"
 )
 

@@ -40,18 +40,36 @@ func (s *Store) layout(ctx context.Context) (string, error) {
 		if info["run_id"] == "" || info["role"] != "master" {
 			return errWalk
 		}
+		if s.reads.cluster != nil && movesSlots(server.ClusterNodes(ctx)) {
+			return errWalk
+		}
 		// A server that became a master, or was one, has another history from then on.
 		layout = append(layout, fmt.Sprint(info["run_id"], info["master_replid"]))
 		return nil
 	})
+	if err != nil {
+		return "", err
+	}
 	for n := range places {
-		master, lost := s.reads.masterOf(ctx, s.place(n))
-		if err = errors.Join(err, lost); err != nil {
+		master, err := s.reads.masterOf(ctx, s.place(n))
+		if err != nil {
 			return "", err
 		}
 		layout = append(layout, master.Options().Addr)
 	}
 	return strings.Join(layout, "\n"), nil
+}
+
+// movesSlots tells whether the server that was asked gives a slot away, or gets one: as in
+// [93->-node] at the end of its own line.
+func movesSlots(nodes *redis.StringCmd) bool {
+	text, err := nodes.Result()
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "myself") && strings.Contains(line, " [") {
+			return true
+		}
+	}
+	return err != nil
 }
 
 func (s *Store) walkServer(ctx context.Context, server *redis.Client, visit func(subject string) error) error {

@@ -45,7 +45,7 @@ func (s *Store) Watch(ctx context.Context, l store.Listener) {
 
 // listen passes on what one subscription hears, until it fails.
 func (s *Store) listen(ctx context.Context, l store.Listener) {
-	subscription := s.servers.Subscribe(ctx, s.channel())
+	subscription := s.servers.all.Subscribe(ctx, s.channel())
 	defer subscription.Close()
 	end := context.AfterFunc(ctx, func() { _ = subscription.Close() })
 	defer end()
