@@ -49,16 +49,11 @@ func TestEndToEndFaultsRedis(t *testing.T) {
 		s.survives(t, by("reset half way", harm{reply: func(_, reply []byte) ([]byte, bool) { return reply[:len(reply)/2], true }}))
 		s.survives(t, by("hangs up", harm{reply: func(_, reply []byte) ([]byte, bool) { return nil, true }}))
 		for name, answer := range map[string]string{
-			"OK to everything":     strings.Repeat("+OK\r\n", 20),
-			"nothing":              strings.Repeat("$-1\r\n", 20),
-			"numbers":              strings.Repeat(":1\r\n", 20),
-			"empty lists":          strings.Repeat("*0\r\n", 20),
-			"an endless text":      "$536870000\r\n" + strings.Repeat("x", 1<<16),
-			"HTTP":                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK",
-			"nested without end":   strings.Repeat("*1\r\n", 50_000),
-			"still loading":        strings.Repeat("-LOADING Redis is loading the dataset in memory\r\n", 20),
-			"MISCONF":              strings.Repeat("-MISCONF Errors writing to the AOF file\r\n", 20),
-			"another's permission": strings.Repeat("-NOPERM this user has no permissions\r\n", 20),
+			"OK to everything":   strings.Repeat("+OK\r\n", 20),
+			"nothing":            strings.Repeat("$-1\r\n", 20),
+			"an endless text":    "$536870000\r\n" + strings.Repeat("x", 1<<16),
+			"nested without end": strings.Repeat("*1\r\n", 50_000),
+			"still loading":      strings.Repeat("-LOADING Redis is loading the dataset in memory\r\n", 20),
 		} {
 			s.survives(t, by("answers "+name, harm{request: func([]byte) []byte { return []byte(answer) }}))
 		}
@@ -587,8 +582,9 @@ func testRememberedPass(t *testing.T, s *faultSite, p *harmfulProxy) {
 			return false
 		}
 		var last time.Duration // the latest moment at which a request that passed was sent
-		for time.Since(from) < 7*time.Second {
+		for over := false; !over; {
 			sent := time.Since(from)
+			over = sent > 5*time.Second // all of the last round is
 			if a := u.get("/gated"); a.passed() {
 				last = sent
 			} else {

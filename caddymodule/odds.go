@@ -18,7 +18,7 @@ const tolerable = 100
 func logOdds(logger *zap.Logger, config otp.Config, mails bool) {
 	codes, pin := guessing(config, mails), config.GuessingPIN()
 	either := codes.Total.Or(pin.Total)
-	logger.Info("the odds of guessing, at most, for whoever has a user's token: a one-time password of a user who has all that may be, or a PIN of four digits",
+	logger.Info("the odds of guessing, at worst: by whoever has the token of a user, who has every factor that may be and a PIN of four digits, and enters nothing right meanwhile",
 		zap.Stringer("one_guess", codes.Once),
 		zap.String("until_lock", odds(codes.UntilLock, codes.UntilLockTries)),
 		zap.String("first_day", odds(codes.FirstDay, codes.FirstDayTries)),
@@ -26,11 +26,11 @@ func logOdds(logger *zap.Logger, config otp.Config, mails bool) {
 		zap.String("in_all", odds(codes.Total, codes.TotalTries)),
 		zap.String("pin_first_day", odds(pin.FirstDay, pin.FirstDayTries)),
 		zap.String("pin_in_all", odds(pin.Total, pin.TotalTries)),
-		zap.Stringer("either", either),
+		zap.Stringer("code_or_pin_in_all", either),
 	)
 	if either.Exceeds(tolerable) {
 		logger.Warn(fmt.Sprintf("one-time passwords are too easily guessed: all guesses that the limits allow hit one of a user's with a chance of more than 1 in %d; %s", tolerable, remedy(config, mails)),
-			zap.Stringer("either", either))
+			zap.Stringer("code_or_pin_in_all", either))
 	}
 }
 
@@ -56,25 +56,23 @@ func odds(c otp.Chance, guesses int) string {
 // remedy names the options that are looser than by default: with the defaults all is
 // well.
 func remedy(config otp.Config, mails bool) string {
-	usual, err := new(App).config()
-	if err != nil {
-		return err.Error()
-	}
 	var lower []string
 	for _, option := range []struct {
-		name        string
-		value, most int
+		name         string
+		value, usual int
 	}{
-		{"limits cap", config.Limits.Cap, usual.Limits.Cap},
-		{"limits attempts", config.Limits.Attempts, usual.Limits.Cap}, // the cap is no lower
-		{"totp devices", config.Devices, usual.Devices},
-		{"totp skew", config.Skew, usual.Skew},
+		{"limits cap", config.Limits.Cap, defaultCap},
+		{"totp devices", config.Devices, defaultDevices},
+		{"totp skew", config.Skew, defaultSkew},
 	} {
-		if option.value > option.most {
-			lower = append(lower, fmt.Sprintf("`%s` (now %d)", option.name, option.value))
+		if option.value > option.usual {
+			lower = append(lower, fmt.Sprintf("`%s` (now %d, by default %d)", option.name, option.value, option.usual))
 		}
 	}
 	text := "lower " + strings.Join(lower, " or ")
+	if len(lower) == 0 {
+		text = "lower `limits attempts`"
+	}
 	long := config
 	long.Digits = 8
 	if !guessing(long, mails).Total.Or(config.GuessingPIN().Total).Exceeds(tolerable) {

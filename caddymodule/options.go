@@ -93,10 +93,13 @@ const (
 	maxLock     = 24 * time.Hour
 	pinLock     = time.Hour
 	pinCap      = 20
-	maxSignIn   = 24 * time.Hour
-	maxSends    = 100 // each is remembered
-	minWithin   = time.Minute
-	maxWithin   = 30 * 24 * time.Hour
+
+	// What more than is guessed more easily.
+	defaultSkew, defaultDevices, defaultCap = 1, 5, 100
+	maxSignIn                               = 24 * time.Hour
+	maxSends                                = 100 // each is remembered
+	minWithin                               = time.Minute
+	maxWithin                               = 30 * 24 * time.Hour
 )
 
 // config returns the defaults, overridden by what is configured. An error names
@@ -107,14 +110,14 @@ func (a *App) config() (otp.Config, error) {
 		override(&codes.Digits, c.Digits)
 		override(&codes.Lifetime, c.Lifetime)
 	}
-	skew, devices := 1, 5
+	skew, devices := defaultSkew, defaultDevices
 	if t := a.TOTP; t != nil {
 		if t.Skew != nil {
 			skew = *t.Skew
 		}
 		override(&devices, t.Devices)
 	}
-	limits := Limits{Attempts: 5, Lock: caddy.Duration(15 * time.Minute), Cap: 100, PINAttempts: 5}
+	limits := Limits{Attempts: 5, Lock: caddy.Duration(15 * time.Minute), Cap: defaultCap, PINAttempts: 5}
 	sends := Sends{Codes: 5, Within: caddy.Duration(time.Hour)}
 	if l := a.Limits; l != nil {
 		override(&limits.Attempts, l.Attempts)

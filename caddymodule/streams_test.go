@@ -18,7 +18,7 @@ import (
 )
 
 // streamAge is the max_age of the gate /short.
-const streamAge = 8 * time.Second
+const streamAge = 5 * time.Second
 
 // streaming is a site with gates that close what they let pass.
 var streaming = setup{

@@ -68,10 +68,16 @@ func runRound(t *testing.T, seed uint64, nodes []*process, looking looking, faul
 		close(r.done)
 	}()
 	for i, fault := range faults {
+		mark := r.marks[subjects*questions*(i+1)/(len(faults)+1)]
 		select {
-		case <-r.marks[subjects*questions*(i+1)/(len(faults)+1)]:
-			fault()
+		case <-mark:
 		case <-r.done:
+		}
+		// Where the fault before this one outlasted the callers, both are there.
+		select {
+		case <-mark:
+			fault()
+		default:
 			t.Error("it was over before all had happened")
 		}
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 func TestStorage(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Storage {
+	t.Parallel()
+	storetest.RunBrief(t, func(t *testing.T) store.Storage {
 		return &corruptible{newTestStore(t, filepath.Join(t.TempDir(), "otp.db"))}
 	})
 }

@@ -48,6 +48,7 @@ func ask(t *testing.T, s *Store) {
 }
 
 func TestRedisStorage(t *testing.T) {
+	t.Parallel()
 	addr := redistest.Start(t)
 	var stores int
 	storetest.Run(t, func(t *testing.T) store.Storage {

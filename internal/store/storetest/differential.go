@@ -10,15 +10,39 @@ import (
 
 const (
 	// differentialSteps is how many random steps are made; few ids and types,
-	// so that they meet.
-	differentialSteps = 4000
+	// so that they meet. More are made, up to mostSteps, until each refusal came up.
+	differentialSteps = 1500
+	mostSteps         = 10 * differentialSteps
+	// briefSteps are enough to see each field of a record.
+	briefSteps = 400
 	// stepsPerRecord is after how many of them a new record is begun, so that
 	// records at all ages are seen.
 	stepsPerRecord = 200
 )
 
-// testDifferential makes random steps on the storage and in memory.
+// refusals are what changes come out as.
+var refusals = []store.Refusal{
+	"", store.RefusedEnrolment, store.RefusedOutdated, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedLimit,
+	store.RefusedSends, store.RefusedSession, store.RefusedSpent, store.RefusedNoElevation,
+}
+
+// testDifferential makes so many random steps that each refusal comes up.
 func testDifferential(t *testing.T, s store.Storage) {
+	refused := make(map[store.Refusal]bool)
+	makeRandomSteps(t, s, refused, func(made int) bool {
+		return made >= differentialSteps && len(refused) >= len(refusals) || made >= mostSteps
+	})
+	for _, r := range refusals {
+		if !refused[r] {
+			t.Errorf("no change came out as %q: the steps are not random enough", r)
+		}
+	}
+}
+
+// makeRandomSteps makes them on the storage and in memory until so many are enough,
+// and notes what changes came out as.
+func makeRandomSteps(t *testing.T, s store.Storage, refused map[store.Refusal]bool, enough func(made int) bool) {
+	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	defer func() {
 		if t.Failed() {
@@ -27,21 +51,15 @@ func testDifferential(t *testing.T, s store.Storage) {
 	}()
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), now: Start}
 
-	refused := make(map[store.Refusal]int)
 	p := newPair(t, s)
-	for i := range differentialSteps {
+	for i := 0; !enough(i); i++ {
 		if i%stepsPerRecord == 0 {
 			p = newPair(t, s)
 		}
 		if step := g.step(); step.attempt != nil {
 			g.paid = append(g.paid, p.pay(*step.attempt).Paid)
 		} else {
-			refused[p.apply(*step.change).Refused]++
-		}
-	}
-	for _, r := range []store.Refusal{"", store.RefusedEnrolment, store.RefusedOutdated, store.RefusedNotFound, store.RefusedIDInUse, store.RefusedOccupied, store.RefusedLimit, store.RefusedSends, store.RefusedSession, store.RefusedSpent, store.RefusedNoElevation} {
-		if refused[r] == 0 {
-			t.Errorf("no change came out as %q: the steps are not random enough", r)
+			refused[p.apply(*step.change).Refused] = true
 		}
 	}
 }

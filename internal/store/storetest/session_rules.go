@@ -172,8 +172,14 @@ func testFull(t *testing.T, s store.Storage) {
 
 	t.Run("elevations", func(t *testing.T) {
 		p := newPair(t, s)
-		for i := range store.MaxElevations + 5 {
-			p.apply(store.Change{Now: Start, Elevate: elevation(name(i), "totp", Start.Add(time.Duration(i/2)*time.Millisecond))})
+		elevates := func(i int) store.Change {
+			return store.Change{Now: Start, Elevate: elevation(name(i), "totp", Start.Add(time.Duration(i/2)*time.Millisecond))}
+		}
+		for i := range store.MaxElevations {
+			p.fill(elevates(i))
+		}
+		for i := range 5 {
+			p.apply(elevates(store.MaxElevations + i))
 		}
 		p.apply(store.Change{Now: Start, Elevate: elevation("a60", "totp", after(time.Minute))}) // there already
 	})
@@ -185,8 +191,8 @@ func testFull(t *testing.T, s store.Storage) {
 			return s
 		}
 		for i := range store.MaxSessions {
-			p.apply(starts(name(i), start(i), ""))
-			p.apply(elevates(name(i), "totp"))
+			p.fill(starts(name(i), start(i), ""))
+			p.fill(elevates(name(i), "totp"))
 		}
 		p.apply(renews("a0", "0")) // one that was renewed does not count, and goes with the one that it is now
 		for i := range 3 {
@@ -219,8 +225,14 @@ func testFull(t *testing.T, s store.Storage) {
 	})
 	t.Run("members", func(t *testing.T) {
 		p := newPair(t, s)
-		for i := range store.MaxMembers + 5 {
-			p.apply(store.Change{Now: Start, AddMember: &store.Member{Key: name(i), Expires: at(i + 20)}})
+		joins := func(i int) store.Change {
+			return store.Change{Now: Start, AddMember: &store.Member{Key: name(i), Expires: at(i + 20)}}
+		}
+		for i := range store.MaxMembers {
+			p.fill(joins(i))
+		}
+		for i := range 5 {
+			p.apply(joins(store.MaxMembers + i))
 		}
 		p.apply(store.Change{Now: Start, AddMember: &store.Member{Key: "a20", Expires: after(9 * time.Hour)}}) // there already
 	})

@@ -32,6 +32,15 @@ func Run(t *testing.T, open func(t *testing.T) store.Storage) {
 	RunPlaces(t, open)
 }
 
+// RunBrief runs RunPlaces and some random steps. It is for a storage that makes the
+// steps of package store as they are, so that it can go wrong only in keeping records.
+func RunBrief(t *testing.T, open func(t *testing.T) store.Storage) {
+	t.Run("Differential", func(t *testing.T) {
+		makeRandomSteps(t, opened(t, open), make(map[store.Refusal]bool), func(made int) bool { return made >= briefSteps })
+	})
+	RunPlaces(t, open)
+}
+
 // RunPlaces runs what of the suite depends on where records lie. It is for a storage
 // whose rules are those of one that has passed the whole.
 func RunPlaces(t *testing.T, open func(t *testing.T) store.Storage) {
@@ -119,6 +128,15 @@ func (p *pair) checkLoad(now store.Instant) {
 	}
 	if diff := cmp.Diff(want, got, equal); diff != "" {
 		p.t.Fatalf("stored record differs (-pure +storage):\n%s", diff)
+	}
+}
+
+// fill makes a change on both, and leaves it to the next step to compare them.
+func (p *pair) fill(c store.Change) {
+	p.t.Helper()
+	p.twin.Apply(c)
+	if _, err := p.storage.Apply(context.Background(), p.key, c); err != nil {
+		p.t.Fatalf("Apply: %v", err)
 	}
 }
 
