@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -84,7 +85,7 @@ const maxCredential = 1024
 // wanted for an issuer that was removed.
 func setCredential(r *http.Request, a *App, q adminRequest, kind otp.Kind, secret string) error {
 	if known := append(slices.Clone(a.issuerURLs), a.realms.list()...); !slices.Contains(known, q.Issuer) {
-		return badRequest("the issuer is not one of the otp block, exactly as written there, nor the realm of a subject: " + strings.Join(known, ", "))
+		return badRequest(fmt.Sprintf("unknown issuer %q: it has to be one of the otp block, exactly as written there, or the realm of a subject: %s", q.Issuer, strings.Join(known, ", ")))
 	}
 	if secret == "" || len(secret) > maxCredential || strings.ContainsRune(secret, utf8.RuneError) {
 		return badRequest("give the " + string(kind) + ", in UTF-8, of at most 1024 bytes")

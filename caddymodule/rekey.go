@@ -73,7 +73,7 @@ func runRekey(fl caddycmd.Flags, out io.Writer) error {
 		return err
 	}
 	if done.Unreadable > 0 {
-		return fmt.Errorf("%d records have something in them that no key opens; Caddy's log names them: put the old key back", done.Unreadable)
+		return fmt.Errorf("there is something that no key opens, in so many records: %d; Caddy's log names them: put the old key back", done.Unreadable)
 	}
 	return nil
 }
