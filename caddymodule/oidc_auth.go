@@ -116,10 +116,7 @@ func (o *OIDCAuth) admit(r *http.Request, p *passage) error {
 //		strip_token
 //	}
 func parseOIDCAuth(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	matchers, err := h.ExtractMatcherSet()
+	matchers, err := parseMatchers(h)
 	if err != nil {
 		return nil, err
 	}

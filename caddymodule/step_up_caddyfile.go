@@ -16,10 +16,7 @@ import (
 // parseStepUp parses the directive, and warns of a path matcher that leaves
 // open what its author thinks it covers.
 func parseStepUp(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
-	matchers, err := h.ExtractMatcherSet()
+	matchers, err := parseMatchers(h)
 	if err != nil {
 		return nil, err
 	}

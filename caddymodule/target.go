@@ -16,9 +16,8 @@ func init() { caddy.RegisterModule(new(Guard)) }
 // Guard refuses requests that have passed a matcher unseen: those whose target has no
 // path (`GET x:http://host/admin`, `GET http://host`), which is answered with 400. It
 // takes the wish for a connection of HTTP to the app (`Upgrade: h2c`) out of the
-// others. The directives
-// `step_up` and `oidc_auth` put it beside a handler that has a matcher;
-// in JSON it belongs into a route of its own, without one.
+// others. The directives `step_up` and `oidc_auth` put it beside a handler that has a
+// matcher; in JSON it belongs into a route of its own, without one.
 type Guard struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -28,15 +27,20 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 
 // ServeHTTP lets pass what matchers can see.
 func (*Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refuseOpaque(w, r) {
-		return nil
-	}
-	if lacksPath(r) {
+	if r.URL.Opaque != "" || lacksPath(r) {
 		refuseTarget(w)
 		return nil
 	}
 	upstream.StripUpgrade(r.Header)
 	return next.ServeHTTP(w, r)
+}
+
+// parseMatchers begins the parsing of a directive: its name, and its matchers.
+func parseMatchers(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	return h.ExtractMatcherSet()
 }
 
 // guarded returns the routes of a handler that has the matchers. Without any it sees

@@ -33,9 +33,7 @@ func (s *Store) placeOf(subject string) string {
 
 func (s *Store) recordKey(subject string) string { return s.placeOf(subject) + subject }
 
-// fingerprintKey is where the fingerprint lies beside a subject's record.
-func (s *Store) fingerprintKey(subject string) string { return s.placeOf(subject) + fingerprintName }
-
+// fingerprintName ends the key of the fingerprint beside a record.
 const fingerprintName = "canary"
 
 // canaryKeys are where the canary lies: in slots 15495, 3300 and 7365 of 16384.

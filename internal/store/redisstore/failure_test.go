@@ -333,6 +333,9 @@ func TestLeastRights(t *testing.T) {
 	wantAll(t, s, storetest.NewKey(), nil)
 }
 
+// fingerprintKey is where the fingerprint lies beside a subject's record.
+func (s *Store) fingerprintKey(subject string) string { return s.placeOf(subject) + fingerprintName }
+
 // Nothing is done behind a canary that is another, or is gone for good. A place that
 // lacks its fingerprint alone gets it back.
 func TestRedisStepBehindLostCanary(t *testing.T) {

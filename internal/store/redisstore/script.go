@@ -40,24 +40,25 @@ var (
 )
 
 // onRecord runs a script on a subject's record, after checking the fingerprint. A
-// place for records that was not in use yet gets it first.
-func (s *Store) onRecord(ctx context.Context, on *servers, sc *script, key store.Key, args ...any) (*redis.Cmd, error) {
-	keys := []string{s.recordKey(key.Subject), s.fingerprintKey(key.Subject)}
+// place for records that was not in use yet gets it first. Name is the record's key.
+func (s *Store) onRecord(ctx context.Context, on *servers, sc *script, key store.Key, args ...any) (name string, cmd *redis.Cmd, err error) {
+	place := s.placeOf(key.Subject)
+	keys := []string{place + key.Subject, place + fingerprintName}
 	args = append([]any{key.Canary}, args...)
-	cmd, err := s.run(ctx, on, sc, keys, args...)
+	cmd, err = s.run(ctx, on, sc, keys, args...)
 	if redis.HasErrorPrefix(err, "NOCANARY") {
 		if err := s.beginPlace(ctx, keys[1], key.Canary); err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		cmd, err = s.run(ctx, on, sc, keys, args...)
 	}
 	switch {
 	case redis.HasErrorPrefix(err, "NOCANARY"), redis.HasErrorPrefix(err, "OTHERCANARY"):
-		return nil, fmt.Errorf("%w: see %s", store.ErrCanary, keys[1])
+		return "", nil, fmt.Errorf("%w: see %s", store.ErrCanary, keys[1])
 	case err != nil:
-		return nil, classify(err)
+		return "", nil, classify(err)
 	}
-	return cmd, nil
+	return keys[0], cmd, nil
 }
 
 // classify tells errors that are about one record from those of the storage.

@@ -63,11 +63,10 @@ func (s *Store) Close() error {
 func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
 	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
-	cmd, err := s.onRecord(ctx, s.reads, loadScript, key)
+	name, cmd, err := s.onRecord(ctx, s.reads, loadScript, key)
 	if err != nil {
 		return nil, err
 	}
-	name := s.recordKey(key.Subject)
 	reply, err := cmd.Slice()
 	switch {
 	case err != nil:
@@ -114,7 +113,7 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 	if err != nil {
 		return nil, err
 	}
-	cmd, err := s.onRecord(ctx, s.servers, stepScript, key, name, argument, s.channel(), key.Subject)
+	record, cmd, err := s.onRecord(ctx, s.servers, stepScript, key, name, argument, s.channel(), key.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +127,7 @@ func (s *Store) step(ctx context.Context, name string, key store.Key, step, answ
 	if err := json.Unmarshal([]byte(reply[0]), answer); err != nil {
 		return nil, fmt.Errorf("redis: answer to a step: %w", err)
 	}
-	return decode(s.recordKey(key.Subject), reply[1])
+	return decode(record, reply[1])
 }
 
 // decode reads a record. It carries its own key, so that an answer that
