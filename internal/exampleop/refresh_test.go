@@ -1,6 +1,7 @@
 package exampleop
 
 import (
+	"encoding/base64"
 	"net/url"
 	"testing"
 	"time"
@@ -110,6 +111,9 @@ func TestRefreshTokenRevocation(t *testing.T) {
 			v.client.Scopes = append(v.client.Scopes, "offline_access")
 			tokens, _ := v.tokens("alice", "wonderland")
 			elsewhere, _ := v.at(p, "app").tokens("alice", "wonderland")
+			if _, err := base64.RawURLEncoding.DecodeString(tokens.RefreshToken); err == nil {
+				t.Error("the refresh token can be decrypted as an opaque access token")
+			}
 			target := endpoint(t, rp, "revocation_endpoint")
 			form := url.Values{"token": {tokens.RefreshToken}, "token_type_hint": {hint}}
 			if status, _ := post(t, target, "opaque", "opaque-secret", form); status != 401 {
