@@ -124,7 +124,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		arguments   = "wrong number of values"
 		twice       = "is given twice"
 		empty       = "empty"
-		inApp       = "of otp; known are: codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, pages, session, storage, totp"
+		inApp       = "of otp; known are: cache, codes, cors, credentials, enrolment, header, issuer, key, limits, notifier, pages, session, storage, totp"
 		inIssuer    = "of issuer; known are: algorithms, audience, client, clock_skew, forward_token, groups_claim, id_tokens, introspect, jwks, linked_identity, trust_email"
 		inServer    = "of otp_server; known are: audience, enforce_scopes, issuers, subject, zitadel"
 		inGate      = "of step_up; known are: accept_acr, accept_amr, audience, close_streams, issuers, max_age, pass_errors, report_only, scopes, strip_token, subject, types, verify_url"

@@ -76,6 +76,9 @@ type App struct {
 	// Default: none.
 	CORS []string `json:"cors,omitempty"`
 
+	// How much a node remembers of the requests that pass.
+	Cache *Cache `json:"cache,omitempty"`
+
 	// How long the sessions of browsers last.
 	Session *Session `json:"session,omitempty"`
 
@@ -120,7 +123,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.audit = audit.New(slogger(a.logger.Named("audit"), "otp.audit"))
 	resolve := newResolver(a.logger)
 
-	if err := a.provisionTokens(resolve); err != nil {
+	cache, err := a.Cache.sizes()
+	if err != nil {
+		return err
+	}
+	if err := a.provisionTokens(resolve, cache.Tokens); err != nil {
 		return err
 	}
 	header, err := headerName(resolve, a.Header, a.logger)
@@ -161,6 +168,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	logOdds(a.logger, config, notifier != nil)
+	config.Remembered = cache.Elevations
 	logger := slogger(a.logger, "otp")
 	vault := otp.NewVault(persist(a.storage.Storage()), ring, logger)
 	a.service = otp.New(config, otp.Parts{
@@ -195,6 +203,12 @@ func (a *App) Stop() error { return nil }
 // Cleanup lets go of what Provision took. Storage and providers live on while
 // another configuration uses them.
 func (a *App) Cleanup() error {
+	if a.tokens != nil {
+		a.tokens.Close()
+	}
+	if a.service != nil {
+		a.service.Close()
+	}
 	var errs []error
 	for _, p := range a.providers {
 		errs = append(errs, p.release())

@@ -63,6 +63,10 @@ func init() { httpcaddyfile.RegisterGlobalOption("otp", parseApp) }
 //			recent_sign_in <duration>|off
 //		}
 //		notifier    <name> ...
+//		cache {
+//			tokens     <number>
+//			elevations <number>
+//		}
 //		session {
 //			idle     <duration>
 //			absolute <duration>
@@ -92,6 +96,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		"cors":        func() error { return a.parseCORS(d) },
 		"enrolment":   func() error { return a.parseEnrolment(d) },
 		"notifier":    func() error { return parseGuest(d, "otp.notifiers.", &a.NotifierRaw) },
+		"cache":       func() error { return a.parseCache(d) },
 		"session":     func() error { return a.parseSession(d) },
 		"pages":       func() error { return a.parsePages(d) },
 	})

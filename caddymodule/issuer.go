@@ -67,8 +67,9 @@ type Client struct {
 	Secret string `json:"client_secret,omitempty"`
 }
 
-// provisionTokens makes the verifier of the configured issuers.
-func (a *App) provisionTokens(resolve resolver) error {
+// provisionTokens makes the verifier of the configured issuers, which remembers so many
+// tokens.
+func (a *App) provisionTokens(resolve resolver, remembered int) error {
 	var issuers []*token.Issuer
 	a.trustEmail = make(map[string]bool)
 	for _, configured := range a.Issuers {
@@ -93,7 +94,7 @@ func (a *App) provisionTokens(resolve resolver) error {
 		a.trustEmail[issuer.URL] = configured.TrustEmail
 	}
 	var err error
-	if a.tokens, err = token.New(issuers, time.Now, slogger(a.logger, "otp")); err != nil {
+	if a.tokens, err = token.New(issuers, remembered, time.Now, slogger(a.logger, "otp")); err != nil {
 		return err
 	}
 	for i, issuer := range issuers {
@@ -109,7 +110,7 @@ func (a *App) provisionTokens(resolve resolver) error {
 // trusted with that. Empty: nowhere.
 func (a *App) mailAddress(id *token.Identity) string {
 	verified := id.EmailVerified != nil && *id.EmailVerified
-	if _, said := id.Claims["email_verified"]; !said {
+	if _, said := id.Claims()["email_verified"]; !said {
 		verified = a.trustEmail[id.Issuer]
 	}
 	if !verified || !notify.IsAddress(id.Email) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/caddy-otp/caddy-otp/internal/token"
@@ -16,9 +17,13 @@ func TestMailAddress(t *testing.T) {
 	a := &App{trustEmail: map[string]bool{strict: false, trusted: true}}
 	yes, no := true, false
 	verified := func(claim any, flag *bool) *token.Identity {
-		return &token.Identity{Email: address, EmailVerified: flag, Claims: map[string]any{"email": address, "email_verified": claim}}
+		claims, err := json.Marshal(map[string]any{"email": address, "email_verified": claim})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &token.Identity{Email: address, EmailVerified: flag, RawClaims: string(claims)}
 	}
-	unsaid := &token.Identity{Email: address, Claims: map[string]any{"email": address}}
+	unsaid := &token.Identity{Email: address, RawClaims: `{"email":"` + address + `"}`}
 	for _, test := range []struct {
 		name            string
 		id              *token.Identity

@@ -84,7 +84,7 @@ func (o *OIDCAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		}
 		if page {
 			beginPage(w, r)
-			o.site.Unauthenticated(w, r, p.jar, err, o.site.LostPath(r))
+			o.site.Unauthenticated(w, r, &p.jar, err, o.site.LostPath(r))
 			return nil
 		}
 		return refuse(w, r, refusalOf(w.Header(), err), false)
@@ -173,7 +173,7 @@ func (o *OIDCProvider) Authenticate(w http.ResponseWriter, r *http.Request) (cad
 	}
 	id := p.identity
 	user := caddyauth.User{ID: id.Subject, Metadata: make(map[string]string)}
-	for claim, v := range id.Claims {
+	for claim, v := range id.Claims() {
 		if text, ok := claimText(v); ok && claim != "id" {
 			user.Metadata[claim] = text
 		}

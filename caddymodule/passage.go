@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -28,30 +27,45 @@ type passage struct {
 	// identity of who makes the request, once it was found valid.
 	identity *token.Identity
 	source   source // what it was told from
-	bearer   *bearer
+	bearer   bearer
 	admitted bool // a handler accepted it, so that the app is told
 	stripped bool // we took the token out of the request
 
-	jar       *cookie.Jar  // our cookies, taken out of the request
+	jar       cookie.Jar   // our cookies
+	jarTaken  bool         // they were taken out of the request
 	browser   bool         // elevations go to the browser's session
 	session   *otp.Session // that session, if it has begun
 	forwarded bool         // we put an access token into the request, for the app
 	withheld  bool         // the app is to have none of that session's
 
-	proofs []stepup.Proof // that gates accepted
-	shown  *stepup.Proof  // of which the app is told
+	proofs     []stepup.Proof // that gates accepted
+	firstProof [1]stepup.Proof
+	shown      *stepup.Proof // of which the app is told
+
+	placeholders
+	clientIP string // Caddy's idea of it, which honours trusted_proxies
 }
 
 // source is what an identity was told from: two that are equal tell the same.
 type source struct {
-	what    string // the token, or the earlier handler's word
+	kind    sourceKind
+	text    string // the token, or the earlier handler's word
 	session otp.SessionRef
 }
+
+type sourceKind uint8
+
+const (
+	fromNothing sourceKind = iota
+	fromToken
+	fromSession
+	fromSubject
+)
 
 // bearer is who a bearer token names, also after it was taken out of the request.
 type bearer struct {
 	source   source
-	identity *token.Identity
+	identity *token.Identity // nil: there was none
 }
 
 // String keeps what is in it out of placeholders and logs.
@@ -61,10 +75,14 @@ const passageVar = "caddy_otp.passage"
 
 // passage returns that of a request.
 func (a *App) passage(r *http.Request) *passage {
-	p, ok := caddyhttp.GetVar(r.Context(), passageVar).(*passage)
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	p, ok := vars[passageVar].(*passage)
 	if !ok {
 		p = new(passage)
-		caddyhttp.SetVar(r.Context(), passageVar, p)
+		p.clientIP, _ = vars[caddyhttp.ClientIPVarKey].(string)
+		if vars != nil {
+			vars[passageVar] = p
+		}
 	}
 	return p
 }
@@ -82,14 +100,15 @@ func (a *App) enter(r *http.Request, by admission) *passage {
 		a.managed.StripConnection(r.Header) // what that handler has set stays, too
 	}
 	if code, carried := managed.Strip(r); carried {
-		p.code = &code
+		kept := code // or each request would be an allocation
+		p.code = &kept
 	}
 	if p.forwarded {
 		r.Header.Del("Authorization")
 		p.forwarded = false
 	}
-	if p.jar == nil {
-		p.jar = a.realm.Jar(r)
+	if !p.jarTaken {
+		p.jar, p.jarTaken = a.realm.Jar(r), true
 	}
 	return p
 }
@@ -109,11 +128,12 @@ func (a *App) crossOrigin(w http.ResponseWriter, r *http.Request, early bool) (a
 // leave ends it for a request that goes on: the app is told what our handlers
 // found out, this one and those before it.
 func (p *passage) leave(r *http.Request, by admission) {
-	if p.admitted && by.subject == nil && !strings.HasPrefix(p.source.what, subjectSource) {
-		upstream.SetIdentity(r.Header, p.identity)
+	var id *token.Identity
+	if p.admitted && by.subject == nil && p.source.kind != fromSubject {
+		id = p.identity
 	}
-	if p.shown != nil {
-		upstream.SetProof(r.Header, *p.shown)
+	if id != nil || p.shown != nil {
+		upstream.Tell(r.Header, id, p.shown)
 	}
 }
 
@@ -161,7 +181,7 @@ func (a *App) admit(r *http.Request, p *passage, by admission) (*token.Identity,
 		if err := by.check(id, p.session != nil); err != nil {
 			return nil, err
 		}
-		publish(r, id)
+		p.publish(r)
 	}
 	p.admitted = true
 	return id, nil
@@ -173,7 +193,7 @@ func (a *App) authenticate(r *http.Request, p *passage, by admission) (*token.Id
 	switch {
 	case by.subject != nil:
 		return a.bySubject(r, p, by.subject)
-	case len(r.Header.Values("Authorization")) == 0 && !p.stripped && len(a.realm.Clients) > 0 && p.jar.Session() != "":
+	case len(r.Header["Authorization"]) == 0 && !p.stripped && len(a.realm.Clients) > 0 && p.jar.Session() != "":
 		return a.bySession(r, p)
 	default:
 		return a.byToken(r, p)
@@ -183,7 +203,7 @@ func (a *App) authenticate(r *http.Request, p *passage, by admission) (*token.Id
 // byToken returns the identity of the request's bearer token.
 func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 	raw, err := token.FromHeader(r.Header)
-	if errors.Is(err, token.ErrMissing) && p.stripped && p.bearer != nil && len(r.Header.Values("Authorization")) == 0 {
+	if errors.Is(err, token.ErrMissing) && p.stripped && p.bearer.identity != nil && len(r.Header["Authorization"]) == 0 {
 		if p.source != p.bearer.source {
 			p.found(p.bearer.source, p.bearer.identity, nil)
 		}
@@ -192,7 +212,7 @@ func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := source{what: "token " + raw}
+	from := source{kind: fromToken, text: raw}
 	if p.source == from {
 		return p.identity, nil
 	}
@@ -201,7 +221,7 @@ func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 		return nil, err
 	}
 	p.found(from, id, nil)
-	p.bearer = &bearer{from, id}
+	p.bearer = bearer{from, id}
 	return id, nil
 }
 
@@ -215,7 +235,7 @@ func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
 	if err := a.realm.CheckSameOrigin(r); err != nil {
 		return nil, err
 	}
-	from := source{"session", ref}
+	from := source{kind: fromSession, session: ref}
 	if p.source == from {
 		return p.identity, nil
 	}
@@ -302,7 +322,7 @@ func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
 		AuthTime: id.AuthTime,
 		IssuedAt: id.IssuedAt,
 		Leeway:   id.Leeway,
-		ClientIP: clientIP(r.Context()),
+		ClientIP: p.clientIP,
 	}
 	if !p.browser {
 		return c

@@ -13,25 +13,92 @@ import (
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
-const userPlaceholder = "http.auth.user."
+const (
+	userPlaceholder   = "http.auth.user."
+	userID            = userPlaceholder + "id"
+	stepUpPlaceholder = "http.step_up."
+)
 
-// publish makes {http.auth.user.id} and {http.auth.user.<claim>} of a token, as
-// Caddy's own authentication does. They are computed when they are asked for.
-func publish(r *http.Request, id *token.Identity) {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
+// placeholders are what a passage has for Caddy's replacer. They are computed when they
+// are asked for.
+type placeholders struct {
+	mapped  bool // the replacer asks us
+	taken   bool // another handler has said who the user is, before us
+	user    *token.Identity
+	decided bool // by a gate, the last of them as follows
+	last    decision
+}
+
+type decision struct {
+	stepup.Decision
+	maxAge time.Duration
+}
+
+// publish makes {http.auth.user.id} and {http.auth.user.<claim>} of the identity, as
+// Caddy's own authentication does.
+func (p *passage) publish(r *http.Request) {
+	repl := p.mapPlaceholders(r)
+	if p.user = p.identity; repl != nil && p.taken {
+		repl.Set(userID, p.user.Subject)
 	}
-	// Set, because the access log's user_id and later handlers look for a
-	// value of its own.
-	repl.Set(userPlaceholder+"id", id.Subject)
-	repl.Map(func(key string) (any, bool) {
-		claim, ok := strings.CutPrefix(key, userPlaceholder)
-		if !ok || claim == "id" { // a claim of that name must not pass for the user
-			return nil, false
+}
+
+// publishDecision makes {http.step_up.*}: the reason, and the newest proof that
+// the gate saw.
+func (p *passage) publishDecision(r *http.Request, d decision) {
+	p.mapPlaceholders(r)
+	p.decided, p.last = true, d
+}
+
+// mapPlaceholders has the replacer ask us; nil if there is none.
+func (p *passage) mapPlaceholders(r *http.Request) *caddy.Replacer {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if ok && !p.mapped {
+		_, p.taken = repl.Get(userID)
+		repl.Map(p.placeholder)
+		p.mapped = true
+	}
+	return repl
+}
+
+// placeholder returns the value of one of ours.
+func (p *passage) placeholder(key string) (any, bool) {
+	if claim, ok := strings.CutPrefix(key, userPlaceholder); ok && p.user != nil {
+		if claim == "id" { // whatever claim has that name
+			return p.user.Subject, true
 		}
-		return claimText(id.Claims[claim])
-	})
+		return claimText(p.user.Claims()[claim])
+	}
+	if name, ok := strings.CutPrefix(key, stepUpPlaceholder); ok && p.decided {
+		return p.last.placeholder(name)
+	}
+	return nil, false
+}
+
+func (d *decision) placeholder(name string) (any, bool) {
+	proof := d.Seen
+	if d.Passes() {
+		proof = d.Proof
+	}
+	switch name {
+	case "reason":
+		return string(d.Reason), true
+	case "max_age":
+		return strconv.Itoa(int(d.maxAge / time.Second)), true
+	case "type":
+		return string(proof.Type), true
+	case "time":
+		if proof.At.IsZero() {
+			return "", true
+		}
+		return strconv.FormatInt(proof.At.Unix(), 10), true
+	case "age":
+		if proof.At.IsZero() {
+			return "", true
+		}
+		return strconv.Itoa(int(max(d.At.Sub(proof.At), 0) / time.Second)), true
+	}
+	return nil, false
 }
 
 // claimText returns a claim as text: an array joined by commas, an object and
@@ -57,32 +124,4 @@ func claimText(v any) (string, bool) {
 	default:
 		return "", false
 	}
-}
-
-// publishDecision makes {http.step_up.*}: the reason, and the newest proof that
-// the gate saw.
-func publishDecision(r *http.Request, d stepup.Decision, maxAge time.Duration, now time.Time) {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	const prefix = "http.step_up."
-	repl.Set(prefix+"reason", string(d.Reason))
-	repl.Set(prefix+"max_age", strconv.Itoa(int(maxAge/time.Second)))
-
-	proof := d.Seen
-	if d.Passes() {
-		proof = &d.Proof
-	}
-	var proofType, at, age string
-	if proof != nil {
-		proofType = string(proof.Type)
-		if !proof.At.IsZero() {
-			at = strconv.FormatInt(proof.At.Unix(), 10)
-			age = strconv.Itoa(int(max(now.Sub(proof.At), 0) / time.Second))
-		}
-	}
-	repl.Set(prefix+"type", proofType)
-	repl.Set(prefix+"time", at)
-	repl.Set(prefix+"age", age)
 }

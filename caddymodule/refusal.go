@@ -104,7 +104,7 @@ func (a *App) logToken(r *http.Request, err error) {
 
 // auditRefusal writes an audit line about a refused request.
 func (a *App) auditRefusal(r *http.Request, p *passage, reason stepup.Reason) {
-	e := audit.Event{Name: audit.Refused, Reason: string(reason), ClientIP: clientIP(r.Context())}
+	e := audit.Event{Name: audit.Refused, Reason: string(reason), ClientIP: p.clientIP}
 	if p.identity != nil {
 		e.Subject = a.service.Hash(otp.Subject{Issuer: p.identity.Issuer, ID: p.identity.Subject})
 	}

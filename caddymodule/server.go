@@ -116,7 +116,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	p := s.app.enter(r, s.by)
 	if s.site.Serves(r.URL.Path) {
-		s.site.Serve(w, r, p.jar)
+		s.site.Serve(w, r, &p.jar)
 		return nil
 	}
 	if api := s.serves(r); api != nil {

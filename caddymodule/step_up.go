@@ -205,7 +205,7 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 			d, tokenErr = stepup.Decision{Reason: tokenReason(err)}, err
 		}
 	}
-	publishDecision(r, d, s.gate.MaxAge, s.gate.Now())
+	p.publishDecision(r, decision{d, s.gate.MaxAge})
 	if !d.Passes() {
 		page := !s.ReportOnly && d.Reason != stepup.TooEarly && showsPage(r, p, s.site)
 		if !page || !browser.SignsIn(r, tokenErr) {
@@ -240,7 +240,7 @@ func (s *StepUp) page(w http.ResponseWriter, r *http.Request, p *passage, d step
 	beginPage(w, r)
 	switch {
 	case tokenErr != nil:
-		s.site.Unauthenticated(w, r, p.jar, tokenErr, s.site.LostPath(r))
+		s.site.Unauthenticated(w, r, &p.jar, tokenErr, s.site.LostPath(r))
 	case d.Reason == stepup.MissingScope:
 		s.site.Forbidden(w, r, s.gate.Scopes)
 	case d.Reason == stepup.StoreUnavailable:
@@ -312,8 +312,11 @@ func (s *StepUp) report(r *http.Request, p *passage, d stepup.Decision) {
 
 // accept remembers a proof for later gates, and for the app.
 func (p *passage) accept(proof stepup.Proof) {
+	if p.proofs == nil {
+		p.proofs = p.firstProof[:0]
+	}
 	p.proofs = append(p.proofs, proof)
-	p.shown = &proof
+	p.shown = &p.proofs[len(p.proofs)-1]
 }
 
 // Interface guards

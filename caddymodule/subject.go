@@ -40,8 +40,7 @@ type subject struct {
 }
 
 const (
-	subjectSource = "subject "
-	defaultRealm  = "caddy"
+	defaultRealm = "caddy"
 	// basicUser is the user whom a provider of Caddy's authentication knows: with
 	// basic_auth, by the password.
 	basicUser  = "http.auth.user.id"
@@ -146,7 +145,7 @@ func (a *App) bySubject(r *http.Request, p *passage, s *subject) (*token.Identit
 	}
 	who := otp.Subject{Issuer: s.realm, ID: user}
 	ref, _ := otp.ParseSessionRef(p.jar.Session())
-	from := source{fmt.Sprintf(subjectSource+"%q %q", s.realm, user), ref}
+	from := source{fromSubject, fmt.Sprintf("%q %q", s.realm, user), ref}
 	if p.source == from {
 		return p.identity, nil
 	}

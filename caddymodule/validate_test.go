@@ -85,6 +85,8 @@ func TestLoadRefusals(t *testing.T) {
 		{"totp skew", app("totp {\nskew 3\n}"), []string{"totp skew", "0 to 2"}},
 		{"negative totp skew", app("totp {\nskew -1\n}"), []string{"totp skew", "0 to 2"}},
 		{"totp devices", app("totp {\ndevices 1000\n}"), []string{"totp devices"}},
+		{"few tokens to remember", app("cache {\ntokens 99\n}"), []string{"cache tokens 99", "choose 100"}},
+		{"too many elevations to remember", app("cache {\nelevations 10000001\n}"), []string{"cache elevations", "10000000"}},
 		{"cap below attempts", app("limits {\nattempts 5\ncap 4\n}"), []string{"limits cap", "attempts"}},
 		{"pin_attempts above their cap", app("limits {\npin_attempts 21\n}"), []string{"limits pin_attempts", "20"}},
 		{"sends", app("limits {\nsends 1000 1h\n}"), []string{"limits sends", "1 to 100"}},

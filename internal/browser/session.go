@@ -34,11 +34,7 @@ type tokens struct {
 }
 
 func newSignedIn(c *Client, s *signin.SignedIn, now time.Time) (*signedIn, error) {
-	claims, err := json.Marshal(s.Claims)
-	if err != nil {
-		return nil, err
-	}
-	d := &signedIn{Issuer: c.Issuer, Client: c.ID, Claims: claims, Scopes: s.Scopes, IDToken: s.IDToken}
+	d := &signedIn{Issuer: c.Issuer, Client: c.ID, Claims: json.RawMessage(s.Identity.RawClaims), Scopes: s.Scopes, IDToken: s.IDToken}
 	if c.Forward {
 		d.Tokens = &tokens{Access: s.Access, Refresh: s.Refresh, Since: now.Unix(), Expires: unix(s.AccessExpiry)}
 	}
@@ -79,11 +75,7 @@ func (m *Realm) Identity(s *otp.Session) (*token.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	claims, err := token.DecodeObject(d.Claims)
-	if err != nil {
-		return nil, otp.ErrNoSession
-	}
-	id, err := m.Tokens.Identity(client.Issuer, s.Ref.Name(), d.Scopes, claims)
+	id, err := m.Tokens.Identity(client.Issuer, s.Ref.Name(), d.Scopes, d.Claims)
 	if err != nil {
 		return nil, err
 	}

@@ -243,7 +243,7 @@ func (v *visit) startSession(c *Client, done *signin.SignedIn) error {
 	if err != nil {
 		return err
 	}
-	sid, _ := done.Claims["sid"].(string)
+	sid, _ := done.Identity.Claims()["sid"].(string)
 	var before []otp.SessionRef
 	for _, cookie := range v.jar.Sessions() { // one, unless somebody has tampered
 		if ref, ok := otp.ParseSessionRef(cookie); ok {

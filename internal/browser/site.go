@@ -111,7 +111,7 @@ func (m *Realm) Site(issuers []string, s Site) *Site {
 func (s *Site) On() bool { return s.Subject || len(s.clients) > 0 }
 
 // Jar returns our cookies in a request, and takes them out of it.
-func (m *Realm) Jar(r *http.Request) *cookie.Jar { return cookie.Take(r, m.OriginOf(r).Secure()) }
+func (m *Realm) Jar(r *http.Request) cookie.Jar { return cookie.Take(r, m.OriginOf(r).Secure()) }
 
 // fail shows an error page.
 func (s *Site) fail(w http.ResponseWriter, r *http.Request, status int, kind pages.ErrorKind, retry string) {

@@ -47,8 +47,8 @@ type Jar struct {
 // Take removes our cookies from a request, in either form of their names, and
 // returns those that count: over https those with the prefix, else those without.
 // All others stay as they are.
-func Take(r *http.Request, secure bool) *Jar {
-	j := &Jar{secure: secure}
+func Take(r *http.Request, secure bool) Jar {
+	j := Jar{secure: secure}
 	lines := r.Header["Cookie"]
 	if len(lines) == 0 {
 		return j

@@ -72,7 +72,8 @@ func TestOtherSpaces(t *testing.T) {
 	} {
 		for _, line := range []string{space + "__Host-otp_session=planted", "a=1; " + space + "__Host-otp_session=planted", "__Host-otp_session" + space + "=planted"} {
 			r := &http.Request{Header: http.Header{"Cookie": {line + "; __Host-otp_session=x"}}}
-			if got := Take(r, true).Session(); got != "x" {
+			jar := Take(r, true)
+			if got := jar.Session(); got != "x" {
 				t.Errorf("%q: session %q", line, got)
 			}
 			if left := strings.Join(r.Header["Cookie"], "|"); strings.Contains(left, "otp_session") {

@@ -9,5 +9,5 @@ var ErrTooEarly = &Error{Code: TooEarly, Detail: "Send it again when the handsha
 // QUIC's 0-RTT here, or in front of a proxy that says so. The field's only value
 // is 1, and whatever else it may hold counts as that (RFC 8470, section 5.1).
 func IsEarly(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header.Values("Early-Data")) > 0
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
 }

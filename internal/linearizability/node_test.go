@@ -69,7 +69,7 @@ func serveNode(text string) error {
 	limits := outOfReach
 	limits.Attempts = attempts
 	node := &Node{otp.New(otp.Config{
-		Digits: 8, Lifetime: time.Hour, Skew: 1, Devices: 5,
+		Digits: 8, Lifetime: time.Hour, Skew: 1, Devices: 5, Remembered: 100,
 		Limits: limits, CredentialLimits: outOfReach,
 	}, otp.Parts{
 		Vault: otp.NewVault(storage, ring, logger), Ring: ring, Credentials: trusting{},

@@ -3,6 +3,7 @@ package otp
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -14,77 +15,113 @@ const unspentAge = time.Minute
 
 // Standing is what the store knows of a session's proofs.
 type Standing struct {
-	// Remembered tells that the store was not asked: what ended since is
-	// missing from it, but not what came since.
+	// Remembered tells that the store may not have been asked for this very request:
+	// what ended since is missing from it, but not what came since.
 	Remembered bool
 
-	elevations map[Type]store.Elevation
-	confirmed  map[Type]bool // the types of which the subject has a factor
+	confirmed  typeSet     // the types of which the subject has a factor
+	elevations []elevation // the newest of each type
 	revokedAt  store.Instant
 
 	session *Session // that it was read with, nil for those of tokens
-	key     memoryKey
-	read    store.Instant
-	news    uint64
+	seen    sighting
+}
+
+// elevation is what counts of a [store.Elevation].
+type elevation struct {
+	Proof
+	spent bool
 }
 
 // newStanding is what a record says of a session's proofs.
 func newStanding(r *store.Record, session string) Standing {
-	g := Standing{elevations: make(map[Type]store.Elevation), revokedAt: r.RevokedAt, confirmed: make(map[Type]bool)}
-	for _, t := range append(Types(), Recovery) {
-		if e, found := r.Newest(session, []string{string(t)}); found {
-			g.elevations[t] = e
+	g := Standing{revokedAt: r.RevokedAt}
+	for _, t := range gateTypes {
+		if e, found := r.Elevations[store.ElevationKey(session, string(t))]; found {
+			g.elevations = append(g.elevations, elevation{Proof{Type: t, At: e.At.Time()}, e.Spent})
 		}
 		if r.HasConfirmedFactor(string(t)) {
-			g.confirmed[t] = true
+			g.confirmed |= setOf(t)
 		}
 	}
 	return g
 }
 
-// HasFactor tells whether the subject has a confirmed factor of one of types.
-func (g Standing) HasFactor(types []Type) bool {
-	return slices.ContainsFunc(types, func(t Type) bool { return g.confirmed[t] })
+// weight is how many standings of a session without data it counts for.
+func (g *Standing) weight() uint32 {
+	if g.session == nil {
+		return 1
+	}
+	return 1 + uint32(len(g.session.Data)>>10)
 }
+
+// HasFactor tells whether the subject has a confirmed factor of one of types.
+func (g Standing) HasFactor(types []Type) bool { return g.confirmed&setOf(types...) != 0 }
 
 // Standing reads it from the store, unless that was done for this request.
 func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil && !who.Standing.Remembered {
 		return *who.Standing, nil
 	}
-	key := s.memoryKey(who)
-	now := store.At(s.now())
-	_, _, news := s.memory.get(key, now)
+	return s.readStanding(ctx, who, s.look(who.Subject))
+}
+
+func (s *Service) readStanding(ctx context.Context, who Caller, seen sighting) (Standing, error) {
 	r, err := s.vault.Load(ctx, who.Subject)
 	if err != nil {
 		return Standing{}, err
 	}
-	r.Prune(now)
+	r.Prune(store.At(s.now()))
 	g := newStanding(r, who.Session)
-	g.key, g.read, g.news = key, now, news
+	g.seen = seen
 	return g, nil
 }
 
-// Remembered returns the session's standing if it let a request pass within the
-// last seconds and no revocation was heard of since.
-func (s *Service) Remembered(who Caller) (Standing, bool) {
-	g, found, _ := s.memory.get(s.memoryKey(who), store.At(s.now()))
-	if !found {
-		return Standing{}, false
+// Recall returns the session's standing as of a few seconds ago, if it let a request
+// pass then and no revocation was heard of since; else it asks the store, once for all
+// requests of the session that need it at the same time.
+func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
+	if who.Standing != nil {
+		return *who.Standing, nil
 	}
-	g.Remembered = true
-	return g, true
+	if g, found := s.memory.get(who.memoryKey(), s.vault.place.Load(), store.At(s.now())); found {
+		g := *g
+		g.Remembered = true
+		return g, nil
+	}
+	seen := s.look(who.Subject)
+	if !s.memory.counts(seen, seen.place) {
+		return s.readStanding(ctx, who, seen)
+	}
+	// What was asked before the last news is not for those who come after it.
+	question := s.vault.Hash(who.Subject) + who.Session + strconv.FormatUint(seen.news, 10)
+	answer, err, shared := s.recalls.Do(question, func() (any, error) { return s.readStanding(ctx, who, seen) })
+	if err != nil {
+		return Standing{}, err
+	}
+	g := answer.(Standing)
+	g.Remembered = shared
+	return g, nil
 }
 
-// Remember keeps a standing that let a request pass.
-func (s *Service) Remember(g Standing) {
-	if !g.Remembered && g.key.subject != "" {
-		s.memory.put(g.key, g, g.news, g.read)
+// Remember keeps the standing of a caller that let a request pass. That of a browser's
+// session was when it was read.
+func (s *Service) Remember(who Caller, g Standing) {
+	if !g.Remembered && who.Standing == nil && g.seen.place != nil {
+		kept := g // or each call would be an allocation
+		s.memory.put(who.memoryKey(), &kept)
 	}
 }
 
-func (s *Service) memoryKey(who Caller) memoryKey {
-	return memoryKey{s.vault.Hash(who.Subject), who.Session}
+func (c Caller) memoryKey() memoryKey { return memoryKey{c.Subject, c.Session} }
+
+// look is to be taken before the owner's record is read, if that is to be remembered.
+func (s *Service) look(o owner) sighting {
+	p := s.vault.place.Load()
+	if p == nil {
+		return sighting{}
+	}
+	return s.memory.look(p, o.in(p).Subject, store.At(s.now()))
 }
 
 // Watch has the service hear of revocations until ctx ends, which lets it
@@ -96,9 +133,9 @@ func (s *Service) Watch(ctx context.Context) {
 
 // Newest returns the newest elevation of one of types, spent or not.
 func (g Standing) Newest(types []Type) (newest Proof, found bool) {
-	for _, t := range types {
-		if e, ok := g.elevations[t]; ok && (!found || e.At.Time().After(newest.At)) {
-			newest, found = Proof{Type: t, At: e.At.Time()}, true
+	for _, e := range g.elevations {
+		if slices.Contains(types, e.Type) && (!found || e.At.After(newest.At)) {
+			newest, found = e.Proof, true
 		}
 	}
 	return newest, found
@@ -106,12 +143,9 @@ func (g Standing) Newest(types []Type) (newest Proof, found bool) {
 
 // HasUnspent tells whether [Service.Spend] would find an elevation now.
 func (g Standing) HasUnspent(types []Type, now time.Time) bool {
-	for _, t := range types {
-		if e, found := g.elevations[t]; found && !e.Spent && e.At >= store.At(now).Add(-unspentAge) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.elevations, func(e elevation) bool {
+		return !e.spent && slices.Contains(types, e.Type) && store.At(e.At) >= store.At(now).Add(-unspentAge)
+	})
 }
 
 // RevokedAt is when the subject was last revoked or reset, zero if it never was.

@@ -1,94 +1,118 @@
 package otp
 
 import (
-	"sync"
+	"hash/maphash"
+	"sync/atomic"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
-const (
-	// remembered is how long a standing is remembered: the longest that a node
-	// can let a request pass which another node has revoked.
-	remembered = 5 * time.Second
-	// maxRemembered bounds how many are.
-	maxRemembered = 10_000
-)
+// remembered is how long a standing is remembered: the longest that a node can let a
+// request pass which another node has revoked.
+const remembered = 5 * time.Second
 
 // memory holds the standings that let a request pass a gate, so that the next
 // requests of the session do not ask the store. It works only while the store
 // tells of every revocation, and forgets everything when news may have been
 // missed.
+//
+// Each standing has with it the state of the news from before it was read, and counts
+// only as long as that is still the state. So news needs to find nothing, and what it
+// overtook, while it was read or before it was put, never counts.
 type memory struct {
-	mu        sync.Mutex
-	listening bool
-	news      uint64 // grows with every revocation, and whenever news was missed
-	standings map[memoryKey]memorized
+	standings *otter.Cache[memoryKey, *Standing]
+
+	listening atomic.Bool
+	missed    atomic.Uint64 // grows whenever news may have been missed
+	// revoked grow with each revocation of a subject that falls to them: few subjects
+	// share one, and suffer no more than a look at the store.
+	revoked [newsSlots]atomic.Uint32
+	seed    maphash.Seed
 }
 
-type memoryKey struct{ subject, session string }
+const newsSlots = 1 << 14
 
-type memorized struct {
-	standing Standing
-	until    store.Instant
+// memoryKey is whose standing it is. That of a browser's session is known before its
+// subject is: no issuer has an empty name.
+type memoryKey struct {
+	subject Subject
+	session string
 }
 
-// get returns what is remembered, and the state of the news: a standing that is
-// read from the store after it can be put.
-func (m *memory) get(key memoryKey, now store.Instant) (s Standing, found bool, news uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e, found := m.standings[key]
+func (r SessionRef) memoryKey() memoryKey { return memoryKey{Subject{ID: r.key}, r.Name()} }
+
+// sighting tells when something was read, and in which state of the news.
+type sighting struct {
+	at    store.Instant
+	place *place // nil: none that could be remembered
+	slot  uint32
+	news  uint64
+}
+
+// newMemory remembers so many standings. A large session counts as several.
+func newMemory(standings int) *memory {
+	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, *Standing]{
+		MaximumWeight: uint64(standings),
+		Weigher:       func(_ memoryKey, s *Standing) uint32 { return s.weight() },
+		// What is too old is told by each use; this only frees the memory.
+		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *Standing](remembered),
+	})}
+}
+
+// close ends what frees memory in the background. The memory can still be used.
+func (m *memory) close() { m.standings.StopAllGoroutines() }
+
+// look is to be taken before a record is read.
+func (m *memory) look(p *place, record string, now store.Instant) sighting {
+	s := sighting{at: now, place: p, slot: m.slot(record)}
+	s.news = m.news(s.slot)
+	return s
+}
+
+func (m *memory) slot(record string) uint32 {
+	return uint32(maphash.String(m.seed, record) % newsSlots)
+}
+
+// news is a number that is another one after each news: both of its parts only grow.
+func (m *memory) news(slot uint32) uint64 {
+	return m.missed.Load()<<32 + uint64(m.revoked[slot].Load())
+}
+
+// get returns what is remembered of a session whose record lies at p.
+func (m *memory) get(key memoryKey, p *place, now store.Instant) (*Standing, bool) {
+	s, found := m.standings.GetIfPresent(key)
+	if !found || !m.counts(s.seen, p) {
+		return nil, false
+	}
 	// A clock that was set back makes nothing last longer.
-	return e.standing, found && e.standing.read <= now && now < e.until, m.news
+	return s, s.seen.at <= now && now < s.seen.at.Add(remembered)
 }
 
-// put remembers a standing, unless the news has changed since it was read: it
-// may be what was revoked.
-func (m *memory) put(key memoryKey, s Standing, news uint64, read store.Instant) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.listening || m.news != news {
-		return
-	}
-	if len(m.standings) >= maxRemembered {
-		m.makeRoom(read)
-	}
-	m.standings[key] = memorized{s, read.Add(remembered)}
+// counts tells whether what was seen may still be so.
+func (m *memory) counts(s sighting, p *place) bool {
+	return m.listening.Load() && p != nil && s.place == p && s.news == m.news(s.slot)
 }
 
-// makeRoom forgets what is over, and everything if that is too little.
-func (m *memory) makeRoom(now store.Instant) {
-	for key, e := range m.standings {
-		if e.until <= now {
-			delete(m.standings, key)
-		}
-	}
-	if len(m.standings) >= maxRemembered {
-		clear(m.standings)
+// put remembers a standing, unless it was overtaken by news: it may be what was
+// revoked.
+func (m *memory) put(key memoryKey, s *Standing) {
+	if m.counts(s.seen, s.seen.place) {
+		m.standings.Set(key, s)
 	}
 }
 
 // Listening begins, or ends, a time in which no news is missed.
 func (m *memory) Listening(on bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.listening = on
-	m.news++
-	m.standings = make(map[memoryKey]memorized)
+	m.missed.Add(1)
+	m.listening.Store(on)
+	m.standings.InvalidateAll()
 }
 
 // Revoked forgets a subject.
-func (m *memory) Revoked(subject string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.news++
-	for key := range m.standings {
-		if key.subject == subject {
-			delete(m.standings, key)
-		}
-	}
-}
+func (m *memory) Revoked(record string) { m.revoked[m.slot(record)].Add(1) }
 
 // Interface guards
 var _ store.Listener = (*memory)(nil)

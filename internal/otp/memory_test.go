@@ -28,22 +28,27 @@ func (n *node) pass(who Caller) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.Remember(s)
+	n.Remember(who, s)
+}
+
+// inMemory returns what is remembered of the caller's session.
+func (n *node) inMemory(who Caller) (*Standing, bool) {
+	return n.Service.memory.get(who.memoryKey(), n.vault.place.Load(), store.At(n.clock.now()))
 }
 
 // wantRemembered tells whether the caller's elevation is remembered.
 func (n *node) wantRemembered(who Caller, want bool) {
 	n.t.Helper()
 	n.storage.made()
-	s, found := n.Remembered(who)
-	if found != want || found && !s.Remembered {
-		n.t.Fatalf("remembered: %t, want %t", found, want)
+	s, err := n.Recall(n.t.Context(), who)
+	if err != nil || s.Remembered != want {
+		n.t.Fatalf("remembered: %t, want %t; %v", s.Remembered, want, err)
 	}
-	if _, elevated := s.Newest(Types()); found && !elevated {
+	if _, elevated := s.Newest(Types()); want && !elevated {
 		n.t.Fatal("remembered, and not elevated")
 	}
-	if steps := n.storage.made(); len(steps) != 0 {
-		n.t.Fatalf("it asked the store: %v", steps)
+	if steps := n.storage.made(); (len(steps) == 0) != want {
+		n.t.Fatalf("it made %v", steps)
 	}
 }
 
@@ -61,8 +66,11 @@ func TestRemember(t *testing.T) {
 
 	// Five seconds from when it was read, however often it is used.
 	n.clock.advance(remembered - time.Millisecond)
-	s, _ := n.Remembered(who)
-	n.Remember(s)
+	s, err := n.Recall(t.Context(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Remember(who, s)
 	n.wantRemembered(who, true)
 	n.clock.advance(time.Millisecond)
 	n.wantRemembered(who, false)
@@ -91,8 +99,8 @@ func TestForget(t *testing.T) {
 			t.Fatal(err)
 		}
 		forget(n, who)
-		n.Remember(s)
-		if _, found := n.Remembered(who); found {
+		n.Remember(who, s)
+		if _, found := n.inMemory(who); found {
 			t.Errorf("%s: remembered what the news overtook", name)
 		}
 	}
@@ -170,25 +178,96 @@ func TestWatch(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	m := new(memory)
-	m.Listening(true)
-	now := store.At(start)
-	put := func(subject string, at store.Instant) {
-		_, _, news := m.get(memoryKey{}, at)
-		m.put(memoryKey{subject: subject}, Standing{read: at}, news, at)
+	for name, tc := range map[string]struct {
+		session *Session
+		want    int
+	}{
+		"of tokens":                   {nil, 100},
+		"of browsers":                 {&Session{Data: make([]byte, 100)}, 100},
+		"of browsers, with much data": {&Session{Data: make([]byte, 1<<10)}, 50},
+		"of browsers, with too much":  {&Session{Data: make([]byte, 100<<10)}, 0},
+	} {
+		m := newMemory(100)
+		m.Listening(true)
+		p := new(place)
+		for i := range 10_000 {
+			subject := fmt.Sprint(i)
+			m.put(memoryKey{subject: Subject{ID: subject}}, &Standing{session: tc.session, seen: m.look(p, subject, store.At(start))})
+		}
+		m.standings.CleanUp()
+		if n := m.standings.EstimatedSize(); n > tc.want || n < tc.want*9/10 {
+			t.Errorf("%s: %d are remembered, want about %d", name, n, tc.want)
+		}
 	}
-	for i := range maxRemembered {
-		put(fmt.Sprint(i), now)
+}
+
+// TestNothingIsRememberedOfAnotherStore: the news of a store that was exchanged is about
+// other records.
+func TestNothingIsRememberedOfAnotherStore(t *testing.T) {
+	n, who := remembering(t)
+	n.pass(who)
+	n.wantRemembered(who, true)
+	n.vault.place.Store(new(*n.vault.place.Load()))
+	if _, found := n.inMemory(who); found {
+		t.Error("it is remembered")
 	}
-	put("one more", now)
-	if n := len(m.standings); n != 1 {
-		t.Errorf("%d are remembered, want the last alone", n)
+}
+
+// TestJoinedReads: requests of a session that come while one is asking the store have
+// its answer; those that come after news have not.
+func TestJoinedReads(t *testing.T) {
+	n, who := remembering(t)
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	n.storage.before = func(string) error {
+		asked <- struct{}{}
+		<-answer
+		return nil
 	}
-	for i := range maxRemembered - 1 {
-		put(fmt.Sprint(i), now+1)
+	type recalled struct {
+		Standing
+		err error
 	}
-	put("later", now.Add(remembered)) // the one of before is over
-	if n := len(m.standings); n != maxRemembered {
-		t.Errorf("%d are remembered, want %d", n, maxRemembered)
+	recall := func() <-chan recalled {
+		c := make(chan recalled, 1)
+		go func() {
+			s, err := n.Recall(context.Background(), who)
+			c <- recalled{s, err}
+		}()
+		return c
+	}
+	first := recall()
+	<-asked
+	var joined []<-chan recalled
+	for range 5 {
+		joined = append(joined, recall())
+	}
+	n.memory.Revoked(n.Hash(who.Subject))
+	later := recall()
+	<-asked // by itself
+	close(answer)
+	for _, c := range append(joined, first, later) {
+		r := <-c
+		if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
+			t.Fatalf("got %+v", r)
+		}
+	}
+	if len(asked) > 5 { // those who were late to join
+		t.Errorf("%d asked the store", len(asked)+2)
+	}
+}
+
+// BenchmarkRecall is the look that a request takes which passes.
+func BenchmarkRecall(b *testing.B) {
+	n, who := remembering(b)
+	s, err := n.Standing(b.Context(), who)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.Remember(who, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, err := n.Recall(b.Context(), who); err != nil || !s.Remembered {
+			b.Fatal("not remembered")
+		}
 	}
 }

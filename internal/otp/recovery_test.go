@@ -379,7 +379,7 @@ func TestRecoveryEndsWithAStrongerFactor(t *testing.T) {
 	if left := n.left(who); left != 0 {
 		t.Errorf("%d are left", left)
 	}
-	if g, _ := n.Remembered(who); len(g.elevations) != 0 {
+	if g, found := n.inMemory(who); found {
 		t.Errorf("remembered are %+v", g.elevations)
 	}
 	for _, e := range n.show(who).Elevations {

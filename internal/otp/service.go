@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/caddy-otp/caddy-otp/internal/audit"
 	"github.com/caddy-otp/caddy-otp/internal/seal"
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -18,9 +20,10 @@ type Config struct {
 	Skew     int           // TOTP steps accepted each way
 	Devices  int           // factors a subject may have, of each type
 
-	Enrolment Enrolment
-	Sends     SendLimit
-	Sessions  SessionLimits // of browsers
+	Enrolment  Enrolment
+	Sends      SendLimit
+	Sessions   SessionLimits // of browsers
+	Remembered int           // sessions that are remembered on this node for some seconds
 
 	// Limits of one-time passwords, each type counted apart.
 	Limits store.Limits
@@ -56,6 +59,7 @@ type Service struct {
 	logger      *slog.Logger
 	memory      *memory
 	streams     *streams
+	recalls     singleflight.Group
 	turns       turns
 	uncheckable atomic.Bool // credentials cannot be checked, and that was logged
 	mute        atomic.Bool // nobody sends codes, and that was logged
@@ -80,7 +84,7 @@ type Parts struct {
 func New(config Config, p Parts) *Service {
 	s := &Service{
 		config: config, vault: p.Vault, ring: p.Ring, credentials: p.Credentials, notifier: p.Notifier,
-		now: p.Now, audit: p.Audit, logger: p.Logger, memory: new(memory),
+		now: p.Now, audit: p.Audit, logger: p.Logger, memory: newMemory(config.Remembered),
 	}
 	s.streams = &streams{now: s.now, judge: s.judgeStreams}
 	s.standIn = s.ring.Seal([]byte(newSecret()), standInContext)
@@ -126,6 +130,10 @@ func (s *Service) log(ctx context.Context, who Caller, event, reason string, t T
 
 // Hash returns the keyed hash by which logs name a subject.
 func (s *Service) Hash(subject Subject) string { return s.vault.Hash(subject) }
+
+// Close ends the service's work in the background. Requests that are under way can
+// still use it.
+func (s *Service) Close() { s.memory.close() }
 
 // Open makes the first contact with the store ahead of the first request.
 func (s *Service) Open(ctx context.Context) error { return s.vault.Open(ctx) }

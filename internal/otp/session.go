@@ -24,9 +24,6 @@ import (
 const (
 	// useInterval is how often the use of a session is written, at most.
 	useInterval = time.Minute
-	// rememberedData is how large the data of a session may be that is remembered, in
-	// bytes.
-	rememberedData = 8 << 10
 	// renewalGrace is how long the old id of a session serves requests that were
 	// on their way when it got a new one.
 	renewalGrace = 10 * time.Second
@@ -101,7 +98,7 @@ type Session struct {
 // Renamed is the session under the id that it has got. What was read of it before is
 // not remembered under either.
 func (s Session) Renamed(ref SessionRef) *Session {
-	s.Ref, s.Standing.key = ref, memoryKey{}
+	s.Ref, s.Standing.seen = ref, sighting{}
 	return &s
 }
 
@@ -187,19 +184,19 @@ func providerSession(issuer, sid string) Subject {
 // The error is [ErrNoSession] or [ErrUnavailable].
 func (s *Service) Session(ctx context.Context, ref SessionRef) (*Session, error) {
 	now := store.At(s.now())
-	key := memoryKey{ref.key, ref.Name()}
-	remembered, found, news := s.memory.get(key, now)
-	if found && remembered.session != nil && now < remembered.session.expires {
+	remembered, found := s.memory.get(ref.memoryKey(), s.vault.place.Load(), now)
+	if found && now < remembered.session.expires {
 		session := *remembered.session
-		session.Standing = remembered
+		session.Standing = *remembered
 		session.Standing.Remembered = true
 		return &session, nil
 	}
-	return s.readSession(ctx, ref, now, news)
+	return s.FreshSession(ctx, ref)
 }
 
-// readSession asks the store.
-func (s *Service) readSession(ctx context.Context, ref SessionRef, now store.Instant, news uint64) (*Session, error) {
+// FreshSession is [Service.Session], and asks the store.
+func (s *Service) FreshSession(ctx context.Context, ref SessionRef) (*Session, error) {
+	now, seen := store.At(s.now()), s.look(ref)
 	r, err := s.vault.Load(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -224,12 +221,12 @@ func (s *Service) readSession(ctx context.Context, ref SessionRef, now store.Ins
 		_ = s.useSession(ctx, session, nil)
 	}
 	standing := newStanding(r, ref.Name())
-	standing.key, standing.read, standing.news = memoryKey{ref.key, ref.Name()}, now, news
-	// Nor is one whose use has to be written more often than that is forgotten.
-	if len(session.Data) <= rememberedData && s.config.Sessions.useInterval() >= remembered {
+	standing.seen = seen
+	// Not one whose use has to be written more often than that is forgotten.
+	if seen.place != nil && s.config.Sessions.useInterval() >= remembered {
 		shared := *session // not the caller's, which UpdateSession changes
 		standing.session = &shared
-		s.memory.put(standing.key, standing, news, now)
+		s.memory.put(ref.memoryKey(), &standing)
 	}
 	session.Standing = standing
 	return session, nil
@@ -264,13 +261,6 @@ func (s *Service) useSession(ctx context.Context, session *Session, data []byte)
 		s.memory.Revoked(session.Ref.key) // what is remembered has the old data
 	}
 	return nil
-}
-
-// FreshSession is [Service.Session], and asks the store.
-func (s *Service) FreshSession(ctx context.Context, ref SessionRef) (*Session, error) {
-	now := store.At(s.now())
-	_, _, news := s.memory.get(memoryKey{ref.key, ref.Name()}, now)
-	return s.readSession(ctx, ref, now, news)
 }
 
 // UpdateSession exchanges the data of a session that was read with

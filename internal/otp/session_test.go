@@ -922,31 +922,23 @@ func TestRememberedStanding(t *testing.T) {
 	if g, err := n.Standing(t.Context(), who); err != nil || g.Remembered {
 		t.Errorf("got %+v, %v", g, err)
 	}
-	if g, found := n.Remembered(who); !found || !g.Remembered {
-		t.Errorf("remembered: %+v, %t", g, found)
+	if g, err := n.Recall(t.Context(), who); err != nil || g.Remembered {
+		t.Errorf("got %+v, %v", g, err)
 	}
 	if steps := n.storage.made(); len(steps) != 0 {
 		t.Errorf("it asked the store: %v", steps)
 	}
-	n.Remember(s.Standing)
+	n.Remember(who, s.Standing)
 	s = n.wantRead(b.ref(), "[]")
 	who.Standing = &s.Standing
+	if g, err := n.Recall(t.Context(), who); err != nil || !g.Remembered {
+		t.Errorf("remembered: %+v, %v", g, err)
+	}
 	if g, err := n.Standing(t.Context(), who); err != nil || g.Remembered { // a refusal asks anew
 		t.Errorf("got %+v, %v", g, err)
 	}
 	if got := fmt.Sprint(n.storage.made()); got != "[load]" {
 		t.Errorf("it made %s", got)
-	}
-}
-
-// TestLargeSessionsAreNotRemembered: they would fill the memory.
-func TestLargeSessionsAreNotRemembered(t *testing.T) {
-	n := newBrowserNode(t)
-	n.watch()
-	for size, want := range map[int]string{rememberedData: "[]", rememberedData + 1: "[load]"} {
-		b := n.signIn(fmt.Sprint(size), func(s *NewSession) { s.Data = bytes.Repeat([]byte("x"), size) })
-		n.wantRead(b.ref(), "[load]")
-		n.wantRead(b.ref(), want)
 	}
 }
 

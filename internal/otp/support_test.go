@@ -213,7 +213,7 @@ type node struct {
 
 func testConfig() Config {
 	return Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
+		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5, Remembered: 1000,
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),
 		CredentialLimits: store.NewLimits(5, time.Hour, 24*time.Hour, 20),
 		Enrolment:        Enrolment{SignInAge: 10 * time.Minute},
@@ -253,6 +253,7 @@ func startNode(t testing.TB, config Config, storage store.Storage, c *clock, cre
 		Vault: NewVault(n.storage, r, logger), Ring: r, Credentials: credentials, Now: c.now,
 		Audit: audit.New(slog.New(slog.NewJSONHandler(n.audit, nil))), Logger: logger,
 	})
+	t.Cleanup(n.Close)
 	return n
 }
 

@@ -144,7 +144,7 @@ func newTimingWorld(b *testing.B, storage store.Storage, limits store.Limits) *t
 	}
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	return &timingWorld{b, otp.New(otp.Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5, Limits: limits, CredentialLimits: limits,
+		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5, Remembered: 1000, Limits: limits, CredentialLimits: limits,
 		Enrolment: otp.Enrolment{SignInAge: 10 * time.Minute}, Sends: otp.SendLimit{Codes: 5, Within: time.Hour},
 	}, otp.Parts{
 		Vault: otp.NewVault(storage, ring, logger), Ring: ring, Credentials: local, Now: time.Now, Audit: audit.New(logger), Logger: logger,

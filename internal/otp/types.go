@@ -32,6 +32,21 @@ const (
 // PIN, a device factor too, an authenticator with neither.
 func Types() []Type { return []Type{Account, Login, DeviceTOTP, TOTP} }
 
+// gateTypes are those that gates know.
+var gateTypes = append(Types(), Recovery)
+
+// typeSet is a set of gateTypes.
+type typeSet uint8
+
+func setOf(types ...Type) (set typeSet) {
+	for _, t := range types {
+		if i := slices.Index(gateTypes, t); i >= 0 {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
 // ParseType returns the type of that name.
 func ParseType(name string) (Type, error) {
 	if t := Type(name); slices.Contains(Types(), t) {

@@ -90,7 +90,7 @@ func (s *Storage) Apply(ctx context.Context, k store.Key, c store.Change) (*stor
 // Config is what the options are by default.
 func Config() otp.Config {
 	return otp.Config{
-		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5,
+		Digits: 6, Lifetime: 5 * time.Minute, Skew: 1, Devices: 5, Remembered: 1000,
 		Enrolment:        otp.Enrolment{SignInAge: 10 * time.Minute},
 		Sends:            otp.SendLimit{Codes: 5, Within: time.Hour},
 		Limits:           store.NewLimits(5, 15*time.Minute, 24*time.Hour, 100),

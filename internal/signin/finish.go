@@ -2,9 +2,9 @@ package signin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -20,13 +20,12 @@ const maxToken = 16 << 10
 
 // SignedIn is the outcome of a sign-in.
 type SignedIn struct {
-	// Identity is the user. Its Session is empty: the caller begins that.
+	// Identity is the user. Its Session is empty: the caller begins that. Its claims
+	// are those of the ID token, and what userinfo adds to them: kept, they are what
+	// [token.Verifier.Identity] makes the identity from.
 	Identity *token.Identity
 	// IDToken is the ID token as it came, for EndSessionURL.
 	IDToken string
-	// Claims are those of the ID token, and what userinfo adds to them. Kept,
-	// they are what [token.Verifier.Identity] makes the identity from.
-	Claims map[string]any
 	// Access is the access token, Refresh the refresh token. Empty: there is
 	// none.
 	Access, Refresh string
@@ -88,12 +87,16 @@ func (c *Client) signedIn(ctx context.Context, f Flow, e *token.Endpoints, answe
 	if err != nil {
 		return nil, claimsError(err)
 	}
-	claims := maps.Clone(proved.Claims)
+	all := proved.Claims()
 	info, err := c.userInfo(ctx, e.UserInfo, answer.AccessToken, proved.Subject)
 	if err != nil {
 		return nil, err
 	}
-	merge(claims, info)
+	merge(all, info)
+	claims, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
 	scopes, said := scopesOf(answer)
 	if !said {
 		scopes = f.Scopes
@@ -105,7 +108,6 @@ func (c *Client) signedIn(ctx context.Context, f Flow, e *token.Endpoints, answe
 	return &SignedIn{
 		Identity:     id,
 		IDToken:      raw,
-		Claims:       claims,
 		Access:       answer.AccessToken,
 		Refresh:      answer.RefreshToken,
 		AccessExpiry: c.expiryOf(answer),

@@ -52,8 +52,8 @@ func TestFinish(t *testing.T) {
 		!slices.Equal(id.Audience, []string{clientID}) || !slices.Equal(id.Scopes, got.Scopes) {
 		t.Errorf("identity is %+v", id)
 	}
-	if got.Claims["name"] != "Alice" || got.Claims["sid"] != "s-1" {
-		t.Errorf("claims are %v", got.Claims)
+	if claims := id.Claims(); claims["name"] != "Alice" || claims["sid"] != "s-1" {
+		t.Errorf("claims are %v", claims)
 	}
 
 	requests := p.requests("/token")

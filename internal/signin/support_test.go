@@ -211,7 +211,7 @@ func (p *liar) client(t *testing.T, change ...func(*Config, *token.Issuer)) *Cli
 		f(&cfg, issuer)
 	}
 	var err error
-	if cfg.Verifier, err = token.New([]*token.Issuer{issuer}, p.clock, nil); err != nil {
+	if cfg.Verifier, err = token.New([]*token.Issuer{issuer}, 100, p.clock, nil); err != nil {
 		t.Fatal(err)
 	}
 	provider.Start()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
@@ -14,8 +13,8 @@ import (
 type Service interface {
 	Verify(ctx context.Context, who otp.Caller, code string, types []otp.Type, use otp.Use) (otp.Proof, error)
 	Standing(ctx context.Context, who otp.Caller) (otp.Standing, error)
-	Remembered(who otp.Caller) (otp.Standing, bool)
-	Remember(otp.Standing)
+	Recall(ctx context.Context, who otp.Caller) (otp.Standing, error)
+	Remember(who otp.Caller, s otp.Standing)
 	Spend(ctx context.Context, who otp.Caller, types []otp.Type) (otp.Proof, error)
 	Follow(otp.Stream) (release func())
 }
@@ -30,25 +29,30 @@ type Gate struct {
 // Decide is the one place where the gate decides. The request's token is valid
 // already. The first rule that applies decides; whatever fails denies.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
+	now := g.Now()
+	d := g.decide(ctx, r, now)
+	d.At = now
+	return d
+}
+
+func (g *Gate) decide(ctx context.Context, r Request, now time.Time) Decision {
 	if !r.Identity.HasScopes(g.Scopes...) {
 		return Decision{Reason: MissingScope}
 	}
 
-	now := g.Now()
-	standing := sync.OnceValues(func() (otp.Standing, error) {
-		if s, ok := g.OTP.Remembered(r.Caller); ok {
-			return s, nil
-		}
-		return g.OTP.Standing(ctx, r.Caller)
-	})
-
+	var (
+		s     otp.Standing
+		err   error
+		known bool
+	)
 	if g.claimsSuffice(r, now) {
-		s, err := standing()
+		s, err = g.OTP.Recall(ctx, r.Caller)
+		known = true
 		switch {
 		case err != nil:
 			return unavailable()
 		case !revokedSince(r, s):
-			g.OTP.Remember(s)
+			g.OTP.Remember(r.Caller, s)
 			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
 		}
 	}
@@ -64,7 +68,9 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	if g.MaxAge == 0 && !g.ReportOnly {
 		return g.spend(ctx, r)
 	}
-	s, err := standing()
+	if !known {
+		s, err = g.OTP.Recall(ctx, r.Caller)
+	}
 	if err != nil {
 		return unavailable()
 	}
@@ -77,7 +83,7 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 		d = g.elevation(s, now)
 	}
 	if d.Passes() {
-		g.OTP.Remember(s)
+		g.OTP.Remember(r.Caller, s)
 	}
 	return d
 }
@@ -148,9 +154,8 @@ func (g *Gate) spend(ctx context.Context, r Request) Decision {
 func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
 	newest, found := standing.Newest(g.Types)
 	if !found {
-		if other, found := standing.Newest(append(otp.Types(), otp.Recovery)); found {
-			seen := proved(other)
-			return Decision{Reason: OTPType, Seen: &seen}
+		if other, found := standing.Newest(anyType); found {
+			return Decision{Reason: OTPType, Seen: proved(other)}
 		}
 		return Decision{Reason: OTPRequired}
 	}
@@ -160,16 +165,25 @@ func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
 		fresh = standing.HasUnspent(g.Types, now)
 	}
 	if !fresh {
-		return Decision{Reason: OTPStale, Seen: &proof}
+		return Decision{Reason: OTPStale, Seen: proof}
 	}
-	return Decision{Proof: proof, Seen: &proof}
+	return Decision{Proof: proof, Seen: proof}
 }
 
 func unavailable() Decision { return Decision{Reason: StoreUnavailable} }
 
-func proved(p otp.Proof) Proof {
-	return Proof{Type: p.Type, At: p.At, AMR: []string{"otp", string(p.Type)}}
-}
+var anyType = append(otp.Types(), otp.Recovery)
+
+// amrOf are the lists of [Proof.AMR], made once for all requests.
+var amrOf = func() map[otp.Type][]string {
+	lists := make(map[otp.Type][]string, len(anyType))
+	for _, t := range anyType {
+		lists[t] = []string{"otp", string(t)}
+	}
+	return lists
+}()
+
+func proved(p otp.Proof) Proof { return Proof{Type: p.Type, At: p.At, AMR: amrOf[p.Type]} }
 
 func own(p otp.Proof) Proof {
 	proof := proved(p)

@@ -202,7 +202,7 @@ func TestDecide(t *testing.T) {
 func TestSeen(t *testing.T) {
 	w := newWorld(t)
 	g := w.gate(Policy{MaxAge: 5 * minute})
-	if d, _ := w.decide(g, w.request()); d.Seen != nil {
+	if d, _ := w.decide(g, w.request()); !d.Seen.At.IsZero() {
 		t.Errorf("nothing was proved: %+v", d.Seen)
 	}
 	at := w.now()
@@ -219,7 +219,7 @@ func TestSeen(t *testing.T) {
 	} {
 		w.advance(test.after)
 		d, _ := w.decide(test.gate, w.request())
-		if d.Reason != test.want || d.Seen == nil || !equalProofs(*d.Seen, want) {
+		if d.Reason != test.want || !equalProofs(d.Seen, want) {
 			t.Errorf("%q: saw %+v", d.Reason, d.Seen)
 		}
 	}

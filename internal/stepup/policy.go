@@ -89,10 +89,12 @@ type Decision struct {
 	Reason Reason
 	// Proof that was accepted, if the request passes.
 	Proof Proof
-	// Seen is the newest proof of the session, accepted or not; nil if none.
-	Seen *Proof
+	// Seen is the newest proof of the session, accepted or not; zero if none.
+	Seen Proof
 	// RetryAt is the end of a lock, zero if there is none or no end.
 	RetryAt time.Time
+	// At is when it was decided.
+	At time.Time
 	// TriedCode tells that the request's own one-time password was tried.
 	TriedCode bool
 }

@@ -68,7 +68,7 @@ func TestRecoveryElevation(t *testing.T) {
 				t.Fatalf("decided %q, want %q", d.Reason, test.want)
 			}
 			want := Proof{Type: otp.Recovery, At: at, AMR: []string{"otp", "recovery"}}
-			if test.want == OTPType && (d.Seen == nil || !equalProofs(*d.Seen, want)) {
+			if test.want == OTPType && !equalProofs(d.Seen, want) {
 				t.Errorf("saw %+v", d.Seen)
 			}
 			want.Own = test.policy.MaxAge == 0

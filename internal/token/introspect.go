@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // Limits of introspection.
@@ -34,13 +32,12 @@ type introspector struct {
 
 	// Refusals have a cache of their own: a stream of made-up tokens must not
 	// drive the good ones out.
-	accepted, refused *cache
-	calls             singleflight.Group
-	slots             chan struct{}
-	failing           atomic.Bool
+	refused *cache
+	slots   chan struct{}
+	failing atomic.Bool
 }
 
-func newIntrospector(i *Issuer, now func() time.Time, log *slog.Logger) *introspector {
+func newIntrospector(i *Issuer, tokens int, now func() time.Time, log *slog.Logger) *introspector {
 	return &introspector{
 		issuer: i,
 		client: &http.Client{
@@ -48,91 +45,59 @@ func newIntrospector(i *Issuer, now func() time.Time, log *slog.Logger) *introsp
 			Timeout:       introspectTimeout,
 			CheckRedirect: followNone,
 		},
-		now:      now,
-		log:      log,
-		accepted: newCache(cacheEntries, cacheBytes),
-		refused:  newCache(cacheEntries, cacheBytes),
-		slots:    make(chan struct{}, introspectParallel),
+		now:     now,
+		log:     log,
+		refused: newCache(tokens, now),
+		slots:   make(chan struct{}, introspectParallel),
 	}
 }
 
 // verify judges an opaque token.
-func (n *introspector) verify(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
-	now := n.now()
-	if v, ok := n.refused.get(h, now); ok {
+func (n *introspector) verify(ctx context.Context, raw string, h tokenHash) (*verdict, error) {
+	if v, ok := n.refused.get(h, n.now()); ok {
 		return nil, v.err
 	}
-	if v, ok := n.accepted.get(h, now); ok {
-		if v.generation == n.issuer.Keys.generation() {
-			return v.identity, nil
-		}
-		n.accepted.drop(h)
-	}
-	// The call is shared by all requests with this token, so it must not end
-	// with the request that happened to come first.
-	result := n.calls.DoChan(string(h[:]), func() (any, error) {
-		return n.judge(context.Background(), raw, h)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		id, ok := r.Val.(*Identity)
-		if !ok {
-			return nil, ErrUnavailable
-		}
-		return id, nil
-	}
-}
-
-// judge asks the issuer and keeps what it says.
-func (n *introspector) judge(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
 	generation := n.issuer.Keys.generation()
-	answer, err := n.call(ctx, raw)
+	answer, text, err := n.call(ctx, raw)
 	n.report(err)
 	if err != nil {
 		return nil, ErrUnavailable
 	}
 	now := n.now()
-	id, err := n.read(answer, raw, now)
+	id, err := n.read(answer, text, raw, now)
 	if err != nil {
-		n.refused.put(h, verdict{err: err}, now.Add(inactiveLives), len(raw))
+		n.refused.put(h, &verdict{err: err, until: now.Add(inactiveLives)})
 		return nil, err
 	}
-	until := earlier(now.Add(activeLives), id.Expiry)
-	n.accepted.put(h, verdict{identity: id, generation: generation}, until, len(raw))
-	return id, nil
+	return &verdict{identity: id, issuer: n.issuer, generation: generation, until: earlier(now.Add(activeLives), id.Expiry)}, nil
 }
 
 // read holds an answer to the same rules as a JWT.
-func (n *introspector) read(answer claims, raw string, now time.Time) (*Identity, error) {
+func (n *introspector) read(answer claims, text []byte, raw string, now time.Time) (*Identity, error) {
 	if answer["active"] != true {
 		return nil, invalid("not active")
 	}
 	if iss, ok := answer["iss"]; ok && iss != n.issuer.URL {
 		return nil, invalid("made by another issuer")
 	}
-	id, err := newIdentity(answer, n.issuer, n.issuer.Audience, raw, now)
+	id, err := newIdentity(answer, text, n.issuer, n.issuer.Audience, raw, now)
 	if err != nil {
 		return nil, err
 	}
-	return id, checkLinkedIdentity(id, n.issuer)
+	return id, checkLinkedIdentity(answer, n.issuer)
 }
 
-// call sends the request of RFC 7662, section 2.1. Any error means that the
-// token was not judged.
-func (n *introspector) call(ctx context.Context, raw string) (claims, error) {
+// call sends the request of RFC 7662, section 2.1, and returns the answer, decoded
+// and as it came. Any error means that the token was not judged.
+func (n *introspector) call(ctx context.Context, raw string) (answer claims, text []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, introspectTimeout)
 	defer cancel()
 	doc := n.issuer.Keys.metadata(ctx)
 	if doc == nil {
-		return nil, errors.New("discovery has not succeeded yet")
+		return nil, nil, errors.New("discovery has not succeeded yet")
 	}
 	if doc.introspect == "" {
-		return nil, errors.New("the provider names no introspection_endpoint")
+		return nil, nil, errors.New("the provider names no introspection_endpoint")
 	}
 	queue := time.NewTimer(introspectQueue)
 	defer queue.Stop()
@@ -140,33 +105,31 @@ func (n *introspector) call(ctx context.Context, raw string) (claims, error) {
 	case n.slots <- struct{}{}:
 		defer func() { <-n.slots }()
 	case <-queue.C:
-		return nil, errors.New("too many calls in flight")
+		return nil, nil, errors.New("too many calls in flight")
 	}
 	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, doc.introspect, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := requireSecure(req.URL); err != nil {
-		return nil, fmt.Errorf("introspection_endpoint: %w", err)
+		return nil, nil, fmt.Errorf("introspection_endpoint: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	// RFC 6749, section 2.3.1: both are form-encoded before Basic joins them.
 	c := n.issuer.Introspect
 	req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
-	body, err := do(n.client, req)
-	if err != nil {
-		return nil, err
+	if text, err = do(n.client, req); err != nil {
+		return nil, nil, err
 	}
-	answer, err := DecodeObject(body)
-	if err != nil {
-		return nil, err
+	if answer, err = DecodeObject(text); err != nil {
+		return nil, nil, err
 	}
 	if _, ok := answer["active"].(bool); !ok {
-		return nil, errors.New("the answer does not say whether the token is active")
+		return nil, nil, errors.New("the answer does not say whether the token is active")
 	}
-	return answer, nil
+	return answer, text, nil
 }
 
 // report logs when introspection begins to fail and when it works again, not

@@ -118,7 +118,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no provider", []*Issuer{keyless}, "no provider"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := New(tc.issuers, nil, nil)
+			_, err := New(tc.issuers, 1, nil, nil)
 			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}

@@ -375,7 +375,7 @@ func TestStreamOfUnknownKids(t *testing.T) {
 	if n := o.keyHits.Load(); n != 2 {
 		t.Fatalf("%d fetches after the interval", n)
 	}
-	if n := len(v.checked.entries); n != 1 {
+	if n := v.checked.verdicts.EstimatedSize(); n != 1 {
 		t.Errorf("%d tokens are remembered", n)
 	}
 	o.setKeys(status(500))

@@ -81,10 +81,11 @@ func (w *wire) verifier(t *testing.T, log *slog.Logger) (*Provider, *Verifier) {
 	p := NewProvider(simulated, "", ProviderOptions{Client: &http.Client{Transport: w}, Logger: log})
 	i := validIssuer()
 	i.Keys = p
-	v, err := New([]*Issuer{i}, nil, nil)
+	v, err := New([]*Issuer{i}, 1, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(v.Close)
 	return p, v
 }
 

@@ -285,7 +285,7 @@ func (o *op) claims(c *clock) object {
 
 func verifier(t testing.TB, c *clock, issuers ...*Issuer) *Verifier {
 	t.Helper()
-	v, err := New(issuers, c.now, nil)
+	v, err := New(issuers, 1000, c.now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

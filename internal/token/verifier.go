@@ -5,21 +5,18 @@ package token
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// Limits of the cache of checked tokens.
-const (
-	cacheEntries = 10_000
-	cacheBytes   = 16 << 20 // of tokens
-	cacheLives   = 5 * time.Minute
-)
+// cacheLives is how long a checked token is, at most.
+const cacheLives = 5 * time.Minute
 
 // Verifier checks tokens against the configured issuers. It belongs to one
 // configuration; what outlives it is in the issuers' Providers.
@@ -27,18 +24,19 @@ type Verifier struct {
 	issuers      map[string]*Issuer // by URL
 	introspector *introspector      // nil: opaque tokens are invalid
 	checked      *cache
+	checks       singleflight.Group
 	now          func() time.Time
 	log          *slog.Logger
 }
 
-// New makes a Verifier for issuers that have been defaulted. It dials nothing,
-// but a Provider that is running may set out for a discovery document that was
-// not needed before.
+// New makes a Verifier for issuers that have been defaulted, which remembers so many
+// checked tokens. It dials nothing, but a Provider that is running may set out for a
+// discovery document that was not needed before.
 // now and log may be nil: time.Now and silence.
 //
 // An invalid issuer, one without Keys, one that is configured twice and a
 // second one with Introspect are errors.
-func New(issuers []*Issuer, now func() time.Time, log *slog.Logger) (*Verifier, error) {
+func New(issuers []*Issuer, tokens int, now func() time.Time, log *slog.Logger) (*Verifier, error) {
 	if now == nil {
 		now = time.Now
 	}
@@ -47,7 +45,7 @@ func New(issuers []*Issuer, now func() time.Time, log *slog.Logger) (*Verifier, 
 	}
 	v := &Verifier{
 		issuers: make(map[string]*Issuer, len(issuers)),
-		checked: newCache(cacheEntries, cacheBytes),
+		checked: newCache(tokens, now),
 		now:     now,
 		log:     log,
 	}
@@ -69,7 +67,7 @@ func New(issuers []*Issuer, now func() time.Time, log *slog.Logger) (*Verifier, 
 		i.Audience, i.Algorithms = slices.Clone(i.Audience), slices.Clone(i.Algorithms)
 		v.issuers[i.URL] = &i
 		if i.Introspect != nil {
-			v.introspector = newIntrospector(&i, now, log)
+			v.introspector = newIntrospector(&i, tokens, now, log)
 		}
 	}
 	// Last, so that a refused configuration leaves the shared Provider alone.
@@ -81,6 +79,15 @@ func New(issuers []*Issuer, now func() time.Time, log *slog.Logger) (*Verifier, 
 	return v, nil
 }
 
+// Close ends the Verifier's work in the background. Requests that are under way can
+// still use it.
+func (v *Verifier) Close() {
+	v.checked.close()
+	if v.introspector != nil {
+		v.introspector.refused.close()
+	}
+}
+
 // Verify checks a bearer token and returns what it says. The errors are
 // *InvalidError, ErrUnavailable and ErrNoLinkedIdentity. It may wait for the
 // provider, at most until ctx ends.
@@ -88,20 +95,26 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Identity, error) {
 	if len(raw) > maxSize {
 		return nil, invalid("token is too large")
 	}
-	if !isBearerSyntax(raw) {
-		return nil, invalid("malformed token")
-	}
-	h := tokenHash(sha256.Sum256([]byte(raw)))
-	if !strings.Contains(raw, ".") {
-		if v.introspector == nil {
-			return nil, invalid("opaque tokens are not accepted")
-		}
-		return v.introspector.verify(ctx, raw, h)
-	}
+	h := hashOf(raw)
 	if id, ok := v.cached(h); ok {
 		return id, nil
 	}
-	return v.verifyJWT(ctx, raw, h)
+	return v.join(ctx, raw, h)
+}
+
+// join checks a token, once for all requests that bring it now: so it does not end with
+// the request that happened to come first.
+func (v *Verifier) join(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
+	check := v.checks.DoChan(string(h[:]), func() (any, error) { return v.check(raw, h) })
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	case checked := <-check:
+		if checked.Err != nil {
+			return nil, checked.Err
+		}
+		return checked.Val.(*Identity), nil
+	}
 }
 
 // cached returns the identity of a token that was checked not long ago, with
@@ -118,24 +131,48 @@ func (v *Verifier) cached(h tokenHash) (*Identity, bool) {
 	return found.identity, true
 }
 
-// verifyJWT is the path of a signed token. Refusals are not cached: they cost
-// no more than a signature check, and a cache of them could be flooded.
-func (v *Verifier) verifyJWT(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
+// check judges a token, and remembers it if it is good. Refusals of JWTs are not
+// remembered: they cost no more than a signature check, and made-up tokens, of which
+// there is no end, would drive the good ones out.
+func (v *Verifier) check(raw string, h tokenHash) (id *Identity, err error) {
+	defer func() { // or it would end the process: there is no request around it
+		if p := recover(); p != nil {
+			id, err = nil, v.known(fmt.Errorf("panic: %v", p))
+		}
+	}()
+	var found *verdict
+	switch {
+	case !isBearerSyntax(raw):
+		err = invalid("malformed token")
+	case strings.Contains(raw, "."):
+		found, err = v.verifyJWT(context.Background(), raw)
+	case v.introspector != nil:
+		found, err = v.introspector.verify(context.Background(), raw, h)
+	default:
+		err = invalid("opaque tokens are not accepted")
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.checked.put(h, found)
+	return found.identity, nil
+}
+
+// verifyJWT is the path of a signed token.
+func (v *Verifier) verifyJWT(ctx context.Context, raw string) (*verdict, error) {
 	t, issuer, err := v.genuine(ctx, raw, (*jwt).checkKind)
 	if err != nil {
 		return nil, err
 	}
 	now := v.now()
-	id, err := newIdentity(t.claims, issuer, issuer.Audience, raw, now)
+	id, err := newIdentity(t.claims, t.payload, issuer, issuer.Audience, raw, now)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLinkedIdentity(id, issuer); err != nil {
+	if err := checkLinkedIdentity(t.claims, issuer); err != nil {
 		return nil, err
 	}
-	found := verdict{identity: id, issuer: issuer, generation: t.generation}
-	v.checked.put(h, found, earlier(now.Add(cacheLives), id.Expiry), len(raw))
-	return id, nil
+	return &verdict{identity: id, issuer: issuer, generation: t.generation, until: earlier(now.Add(cacheLives), id.Expiry)}, nil
 }
 
 // genuine takes a JWT apart and proves that its issuer signed it. The kind of

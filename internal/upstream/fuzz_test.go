@@ -6,33 +6,34 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
-// FuzzSetIdentity: the app reads what the token says, or nothing: no group that is
-// not one, and no value that changes on its way.
-func FuzzSetIdentity(f *testing.F) {
-	for _, seed := range [][4]string{{"alice", "Alice", "staff", "admins"}, {" alice", "\u00a0", "a,b", " c"}, {"", "", "", ""}, {"a,b", "a, b", ",", "admins,"}} {
+// FuzzTell: the app reads what the token says, or nothing: no value that changes on its
+// way, and no method of authentication that is not one.
+func FuzzTell(f *testing.F) {
+	for _, seed := range [][4]string{{"alice", "Alice", "pwd", "otp"}, {" alice", "\u00a0", "a,b", " c"}, {"", "", "", ""}, {"a,b", "a, b", ",", "otp,"}} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}
-	f.Fuzz(func(t *testing.T, subject, name, group, other string) {
+	f.Fuzz(func(t *testing.T, subject, name, method, other string) {
 		h := http.Header{}
-		id := &token.Identity{Subject: subject, Name: name, Groups: []string{group, other}}
-		SetIdentity(h, id)
+		amr := []string{method, other}
+		Tell(h, &token.Identity{Subject: subject, Name: name, AMR: amr}, &stepup.Proof{AMR: amr})
 		for field, value := range map[string]string{User: subject, Name: name} {
 			if got, there := h[field]; there && (len(got) != 1 || got[0] != value || strings.TrimSpace(value) != value) {
 				t.Errorf("%s: %q of %q", field, got, value)
 			}
 		}
-		for _, line := range h[Groups] {
+		for _, line := range h[AMR] {
 			for _, got := range strings.Split(line, ",") {
-				if got != "" && !slices.Contains(id.Groups, got) {
-					t.Errorf("%q of %q", got, id.Groups)
+				if got != "" && !slices.Contains(amr, got) {
+					t.Errorf("%q of %q", got, amr)
 				}
 			}
 		}
-		if id.Groups[0] != group || id.Groups[1] != other {
-			t.Errorf("the groups are %q now", id.Groups)
+		if amr[0] != method || amr[1] != other { // an identity is shared by requests
+			t.Errorf("the methods are %q now", amr)
 		}
 	})
 }

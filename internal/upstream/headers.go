@@ -28,13 +28,13 @@ const (
 func Names() []string { return []string{User, Issuer, Email, Name, Groups, AMR, AuthTime} }
 
 // Same tells whether two field names are spellings of one.
-func Same(a, b string) bool { return fold(a) == fold(b) }
+func Same(a, b string) bool { return isSpelling(a, strings.Map(fold, b)) }
 
 // Managed are the header fields of requests that a client does not set: the
 // identity headers, and the one that carries a one-time password.
 type Managed struct {
-	otp   string // canonical; empty: none
-	names map[string]bool
+	otp   string   // canonical; empty: none
+	names []string // folded
 }
 
 // ProofNames lists those that tell of a second factor: all that a gate has a say in
@@ -43,14 +43,19 @@ func ProofNames() []string { return []string{AMR, AuthTime} }
 
 // NewManaged returns the fields of those names and, if it is not empty, otpHeader.
 func NewManaged(otpHeader string, names []string) *Managed {
-	m := &Managed{otp: textproto.CanonicalMIMEHeaderKey(otpHeader), names: make(map[string]bool)}
-	for _, n := range names {
-		m.names[fold(n)] = true
-	}
-	if m.otp != "" {
-		m.names[fold(m.otp)] = true
+	m := &Managed{otp: textproto.CanonicalMIMEHeaderKey(otpHeader)}
+	for _, n := range append(slices.Clone(names), m.otp) {
+		if n != "" {
+			m.names = append(m.names, strings.Map(fold, n))
+		}
 	}
 	return m
+}
+
+// has tells whether a field name is a spelling of a managed one. It is asked of each
+// field of each request, so it makes no copy.
+func (m *Managed) has(name string) bool {
+	return slices.ContainsFunc(m.names, func(managed string) bool { return isSpelling(name, managed) })
 }
 
 // Strip removes the managed fields from a request, in every spelling that some
@@ -64,7 +69,7 @@ func (m *Managed) Strip(r *http.Request) (code string, carried bool) {
 		carried = slices.ContainsFunc(lines, func(line string) bool { return strings.TrimSpace(line) != "" })
 	}
 	for name := range r.Header {
-		if m.names[fold(name)] {
+		if m.has(name) {
 			delete(r.Header, name)
 		}
 	}
@@ -79,8 +84,11 @@ func (m *Managed) Strip(r *http.Request) (code string, carried bool) {
 // StripConnection removes the managed fields from Connection: a proxy drops
 // what that names (RFC 9110, section 7.6.1), and with it what we set.
 func (m *Managed) StripConnection(h http.Header) {
-	listed := func(option string) bool { return m.names[fold(strings.TrimSpace(option))] }
-	lines := h["Connection"]
+	lines, there := h["Connection"]
+	if !there {
+		return
+	}
+	listed := func(option string) bool { return m.has(strings.TrimSpace(option)) }
 	for i, line := range lines {
 		options := strings.Split(line, ",")
 		if slices.ContainsFunc(options, listed) {
@@ -109,44 +117,65 @@ func StripUpgrade(h http.Header) {
 	}
 }
 
+// isSpelling tells whether a field name folds to the given one, which is folded.
+func isSpelling(name, folded string) bool {
+	if len(name) != len(folded) {
+		return false
+	}
+	for i := range len(name) {
+		if fold(rune(name[i])) != rune(folded[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // fold gives all spellings of a field name one form: CGI and its heirs make
 // X-Y, x_y and X.Y the same variable.
-func fold(name string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c == '_' || c == '.':
-			return '-'
-		case 'A' <= c && c <= 'Z':
-			return c + 'a' - 'A'
-		}
-		return c
-	}, name)
-}
-
-// SetIdentity tells the app who the user is. What the token does not say stays
-// absent.
-func SetIdentity(h http.Header, id *token.Identity) {
-	set(h, User, id.Subject)
-	set(h, Issuer, id.Issuer)
-	set(h, Email, id.Email)
-	set(h, Name, id.Name)
-	set(h, Groups, list(id.Groups))
-}
-
-// SetProof tells the app what the gate accepted.
-func SetProof(h http.Header, p stepup.Proof) {
-	set(h, AMR, list(p.AMR))
-	if !p.At.IsZero() {
-		set(h, AuthTime, strconv.FormatInt(p.At.Unix(), 10))
+func fold(c rune) rune {
+	switch {
+	case c == '_' || c == '.':
+		return '-'
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
 	}
+	return c
+}
+
+// Tell tells the app who the user is, and what the gate accepted; nil: nothing of it.
+// What is not known stays absent.
+func Tell(h http.Header, id *token.Identity, p *stepup.Proof) {
+	t := teller{h, make([]string, 0, 7)}
+	if id != nil {
+		t.set(User, id.Subject)
+		t.set(Issuer, id.Issuer)
+		t.set(Email, id.Email)
+		t.set(Name, id.Name)
+		t.set(Groups, id.Groups)
+	}
+	if p != nil {
+		t.set(AMR, list(p.AMR))
+		if !p.At.IsZero() {
+			t.set(AuthTime, strconv.FormatInt(p.At.Unix(), 10))
+		}
+	}
+}
+
+// teller sets fields whose values lie side by side.
+type teller struct {
+	h      http.Header
+	values []string
 }
 
 // set leaves out a value that begins or ends with white space: it would arrive
 // without, as another value.
-func set(h http.Header, name, value string) {
-	if value != "" && !trimmable(value) {
-		h[name] = []string{value}
+func (t *teller) set(name, value string) {
+	if value == "" || trimmable(value) {
+		return
 	}
+	n := len(t.values)
+	t.values = append(t.values, value)
+	t.h[name] = t.values[n : n+1 : n+1] // whoever adds a value to it writes over no other
 }
 
 // list joins values by commas. Those that would not come apart again as they

@@ -129,12 +129,12 @@ func TestStripTrailers(t *testing.T) {
 }
 
 // Elsewhere this went wrong: CVE-2026-30851, GHSA-7r4p-vjf4-gxv4.
-func TestSetIdentity(t *testing.T) {
+func TestTellIdentity(t *testing.T) {
 	h := http.Header{"Accept": {"*/*"}}
-	SetIdentity(h, &token.Identity{
+	Tell(h, &token.Identity{
 		Issuer: "https://id.example.com", Subject: "alice", Email: "alice@example.com", Name: "Alice Ä",
-		Groups: []string{"admins", "a,b", "ops"},
-	})
+		Groups: "admins,ops",
+	}, nil)
 	want := http.Header{
 		"Accept": {"*/*"}, "Remote-User": {"alice"}, "Remote-Issuer": {"https://id.example.com"}, "Remote-Email": {"alice@example.com"},
 		"Remote-Name": {"Alice Ä"}, "Remote-Groups": {"admins,ops"},
@@ -145,10 +145,10 @@ func TestSetIdentity(t *testing.T) {
 
 	// The wire takes white space from both ends: such values would be others.
 	h = http.Header{}
-	SetIdentity(h, &token.Identity{
+	Tell(h, &token.Identity{
 		Issuer: "https://id.example.com", Subject: "alice", Email: " root@example.com", Name: "root\u00a0",
-		Groups: []string{" admins", "ops", "admins ", "\tadmins"},
-	})
+		Groups: "ops",
+	}, nil)
 	want = http.Header{"Remote-User": {"alice"}, "Remote-Issuer": {"https://id.example.com"}, "Remote-Groups": {"ops"}}
 	if !equalHeaders(h, want) {
 		t.Errorf("set %v, want %v", h, want)
@@ -156,18 +156,20 @@ func TestSetIdentity(t *testing.T) {
 
 	// What the token does not say stays absent; and once set, it is set anew.
 	h = http.Header{"Remote-User": {"a", "b"}}
-	groups := []string{"a,b"}
-	SetIdentity(h, &token.Identity{Issuer: "https://id.example.com", Subject: "alice", Groups: groups})
+	Tell(h, &token.Identity{Issuer: "https://id.example.com", Subject: "alice"}, nil)
 	want = http.Header{"Remote-User": {"alice"}, "Remote-Issuer": {"https://id.example.com"}}
 	if !equalHeaders(h, want) {
 		t.Errorf("set %v, want %v", h, want)
 	}
-	if groups[0] != "a,b" { // an identity is shared by requests
-		t.Errorf("changed the identity: %q", groups)
+	// Whoever adds a value, or changes one, does it to that field alone.
+	h["Remote-User"] = append(h["Remote-User"], "more")
+	h["Remote-User"][0] = "changed"
+	if h.Get("Remote-Issuer") != "https://id.example.com" {
+		t.Errorf("set %v", h)
 	}
 }
 
-func TestSetProof(t *testing.T) {
+func TestTellProof(t *testing.T) {
 	for _, test := range []struct {
 		proof stepup.Proof
 		want  http.Header
@@ -178,7 +180,7 @@ func TestSetProof(t *testing.T) {
 		{stepup.Proof{}, http.Header{}},
 	} {
 		h := http.Header{}
-		SetProof(h, test.proof)
+		Tell(h, nil, &test.proof)
 		if !equalHeaders(h, test.want) {
 			t.Errorf("%+v: set %v, want %v", test.proof, h, test.want)
 		}

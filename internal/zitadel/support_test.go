@@ -2,6 +2,7 @@ package zitadel
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -89,7 +90,11 @@ func (w *world) serve() {
 
 // signIn has the next requests come from a user who signed in just now.
 func (w *world) signIn(name string, claims map[string]any, scopes ...string) {
-	w.identity = &token.Identity{Issuer: testIssuer, Subject: name, Claims: claims, Scopes: scopes}
+	text, err := json.Marshal(claims)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.identity = &token.Identity{Issuer: testIssuer, Subject: name, RawClaims: string(text), Scopes: scopes}
 	w.caller = otp.Caller{Subject: otp.Subject{Issuer: testIssuer, ID: name}, Session: "a session of " + name, AuthTime: w.now()}
 }
 

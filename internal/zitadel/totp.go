@@ -131,6 +131,6 @@ func (c *call) account(owner otp.Subject) string {
 
 // claim returns a claim of the token, empty unless it is a string.
 func (c *call) claim(name string) string {
-	value, _ := c.identity.Claims[name].(string)
+	value, _ := c.identity.Claims()[name].(string)
 	return value
 }
