@@ -95,12 +95,16 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	}
 	// What was asked before the last news is not for those who come after it.
 	question := s.vault.Hash(who.Subject) + who.Session + strconv.FormatUint(seen.news, 10)
-	answer, err, shared := s.recalls.Do(question, func() (any, error) { return s.readStanding(ctx, who, seen) })
+	asked := false // by this request
+	answer, err, _ := s.recalls.Do(question, func() (any, error) {
+		asked = true
+		return s.readStanding(ctx, who, seen)
+	})
 	if err != nil {
 		return Standing{}, err
 	}
 	g := answer.(Standing)
-	g.Remembered = shared
+	g.Remembered = !asked
 	return g, nil
 }
 

@@ -250,6 +250,9 @@ func TestJoinedReads(t *testing.T) {
 		if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
 			t.Fatalf("got %+v", r)
 		}
+		if (c == first || c == later) && r.Remembered {
+			t.Error("who asked is told that somebody else did")
+		}
 	}
 	if len(asked) > 5 { // those who were late to join
 		t.Errorf("%d asked the store", len(asked)+2)
