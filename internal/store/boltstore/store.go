@@ -5,6 +5,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 	}
 	var r *store.Record
 	err = w.view(ctx, func(tx *bbolt.Tx) (err error) {
-		if err := checkCanary(tx, key.Canary); err != nil {
+		if err := w.checkCanary(tx, key.Canary); err != nil {
 			return err
 		}
 		r, err = decode(tx.Bucket(records).Get([]byte(key.Subject)))
@@ -89,7 +90,7 @@ func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run 
 		return err
 	}
 	return w.do(ctx, now, func(tx *bbolt.Tx) error {
-		if err := checkCanary(tx, key.Canary); err != nil {
+		if err := w.checkCanary(tx, key.Canary); err != nil {
 			return err
 		}
 		bucket := tx.Bucket(records)
@@ -101,7 +102,7 @@ func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run 
 		if r.Expires() <= now {
 			return bucket.Delete([]byte(key.Subject))
 		}
-		value, err := json.Marshal(r)
+		value, err := encode(r)
 		if err != nil {
 			return err
 		}
@@ -146,12 +147,27 @@ func (s *Store) ReplaceCanary(ctx context.Context, c store.Canary) error {
 	}, nil)
 }
 
-func checkCanary(tx *bbolt.Tx, fingerprint string) error {
-	there, err := readCanary(tx)
-	if err == nil && (there.Fingerprint == "" || there.Fingerprint != fingerprint) {
-		err = store.ErrCanary
+// checkCanary compares the fingerprint. What was read of the canary is kept for as long
+// as it lies there like that.
+func (w *writer) checkCanary(tx *bbolt.Tx, fingerprint string) error {
+	seen := w.canary.Load()
+	if text := tx.Bucket(meta).Get(canaryKey); seen == nil || !bytes.Equal(seen.text, text) {
+		there, err := readCanary(tx)
+		if err != nil {
+			return err
+		}
+		seen = &seenCanary{bytes.Clone(text), there.Fingerprint}
+		w.canary.Store(seen)
 	}
-	return err
+	if seen.fingerprint == "" || seen.fingerprint != fingerprint {
+		return store.ErrCanary
+	}
+	return nil
+}
+
+type seenCanary struct {
+	text        []byte
+	fingerprint string
 }
 
 // readCanary returns the canary, an empty one if there is none.
@@ -168,18 +184,6 @@ func writeCanary(tx *bbolt.Tx, c store.Canary) error {
 		return err
 	}
 	return tx.Bucket(meta).Put(canaryKey, value)
-}
-
-// decode reads a record; no bytes are an empty one.
-func decode(value []byte) (*store.Record, error) {
-	r := new(store.Record)
-	if value == nil {
-		return r, nil
-	}
-	if err := json.Unmarshal(value, r); err != nil {
-		return nil, store.ErrCorrupt
-	}
-	return r, nil
 }
 
 var _ store.Storage = (*Store)(nil)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -14,20 +16,29 @@ import (
 const (
 	// maxBatch bounds the steps of one transaction.
 	maxBatch = 256
+	// waitFraction of the time that a transaction took is how long the next one waits
+	// for others.
+	waitFraction = 4
 	// sweepPerStep is how many other records each step looks at. As a step adds
 	// one record at most, those that have expired stay a small part of the file.
 	sweepPerStep = 8
 )
 
 // writer runs all steps, in the order in which they come. While one transaction
-// goes to disk, the next ones gather: so a lone step does not wait for others,
-// and many share the cost of the disk.
+// goes to disk, the next ones gather, and share the cost of the disk. Whoever was
+// answered by the last one is about to come back, so that the next one waits for as
+// many as that had, for a fraction of the time that the disk took: a lone step waits
+// for nobody.
 //
 // bbolt's own Batch waits a fixed time for others, and runs a step again if
 // another one fails.
 type writer struct {
 	db    *bbolt.DB
 	steps chan *step
+	last  struct { // of the transactions
+		steps int
+		took  time.Duration
+	}
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -38,7 +49,8 @@ type writer struct {
 	broken    chan struct{}
 	brokenErr error // set before broken
 
-	swept []byte // the key up to which the last sweep came
+	swept  []byte // the key up to which the last sweep came
+	canary atomic.Pointer[seenCanary]
 }
 
 // step is something to do in a transaction. If it fails, it must have written
@@ -146,14 +158,27 @@ func (w *writer) loop() {
 	}
 }
 
-// gather returns the step with all those that wait already.
+// gather returns the step with all those that wait already, or are about to come.
 func (w *writer) gather(first *step) []*step {
 	batch := []*step{first}
+	var patience <-chan time.Time
+	if w.last.steps > 1 {
+		patience = time.After(w.last.took / waitFraction)
+	}
 	for len(batch) < maxBatch {
 		select {
 		case s := <-w.steps:
 			batch = append(batch, s)
+			continue
 		default:
+		}
+		if len(batch) >= w.last.steps {
+			return batch
+		}
+		select {
+		case s := <-w.steps:
+			batch = append(batch, s)
+		case <-patience:
 			return batch
 		}
 	}
@@ -161,6 +186,7 @@ func (w *writer) gather(first *step) []*step {
 }
 
 func (w *writer) commit(batch []*step) {
+	began := time.Now()
 	err := w.guard(func() error {
 		return w.db.Update(func(tx *bbolt.Tx) error {
 			var now store.Instant
@@ -171,6 +197,7 @@ func (w *writer) commit(batch []*step) {
 			return w.sweep(tx, now, sweepPerStep*len(batch))
 		})
 	})
+	w.last.steps, w.last.took = len(batch), time.Since(began)
 	for _, s := range batch {
 		if err != nil {
 			s.err = err
@@ -190,8 +217,7 @@ func (w *writer) sweep(tx *bbolt.Tx, now store.Instant, count int) error {
 	key, value := cursor.Seek(w.swept)
 	for ; key != nil && count > 0; key, value = cursor.Next() {
 		count--
-		// A corrupt record stays: that its subject is refused is what it is for.
-		if r, err := decode(value); err == nil && r.Expires() <= now {
+		if hasEnded(value, now) {
 			expired = append(expired, bytes.Clone(key))
 		}
 	}

@@ -82,6 +82,66 @@ func view(t *testing.T, s *Store, f func(*bbolt.Tx)) {
 	}
 }
 
+// Whoever reads does not wait for who writes, and sees what was before.
+func TestReadBesideWrite(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "otp.db"))
+	key := storetest.NewKey()
+	if _, err := s.Pay(t.Context(), key, attempt(now)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, held := make(chan struct{}), make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		err := w.do(context.Background(), 0, func(tx *bbolt.Tx) error {
+			defer func() { close(held); <-hold }()
+			return tx.Bucket(records).Delete([]byte(key.Subject))
+		}, nil)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer wait.Wait()
+	defer close(hold)
+	<-held
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := s.Load(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Counters["totp"].Total != 1 {
+		t.Error("it saw what was not written yet")
+	}
+}
+
+// Whoever was answered comes back, and shares a transaction with the others again:
+// none goes alone while they are on their way. A lone step waits for nobody.
+func TestGather(t *testing.T) {
+	steps := make(chan *step, 3)
+	w := &writer{steps: steps}
+	w.last.steps, w.last.took = 3, waitFraction*time.Hour
+	go func() { steps <- new(step); steps <- new(step) }()
+	if got := len(w.gather(new(step))); got != 3 {
+		t.Errorf("%d go together, want 3", got)
+	}
+	w.last.took = waitFraction
+	if got := len(w.gather(new(step))); got != 1 {
+		t.Errorf("%d go together, want the one that came", got)
+	}
+	w.last.steps, w.last.took = 1, waitFraction*time.Hour
+	if got := len(w.gather(new(step))); got != 1 {
+		t.Errorf("%d go together, want the lone one", got)
+	}
+	steps <- new(step)
+	if got := len(w.gather(new(step))); got != 2 {
+		t.Errorf("%d go together, want the lone one with the one that waits", got)
+	}
+}
+
 // Whoever gives up does not wait for the disk.
 func TestGiveUp(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "otp.db"))
@@ -151,23 +211,6 @@ func count(t *testing.T, s *Store) (n int) {
 	return n
 }
 
-func BenchmarkPay(b *testing.B) {
-	s := opened(b, filepath.Join(b.TempDir(), "otp.db"))
-	b.Run("alone", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := s.Pay(context.Background(), storetest.NewKey(), attempt(now)); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("64 at once", func(b *testing.B) {
-		b.SetParallelism(32)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				if _, err := s.Pay(context.Background(), storetest.NewKey(), attempt(now)); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	})
+func BenchmarkStorage(b *testing.B) {
+	storetest.Bench(b, opened(b, filepath.Join(b.TempDir(), "otp.db")))
 }
