@@ -32,11 +32,24 @@ var (
 	canaryText string
 	//go:embed load.lua
 	loadText string
-	//go:embed steps.lua
-	stepsText string
+	//go:embed record.lua
+	recordText string
+	//go:embed attempt.lua
+	attemptText string
+	//go:embed change.lua
+	changeText string
+	//go:embed reseal.lua
+	resealText string
+	//go:embed factor.lua
+	factorText string
+	//go:embed session.lua
+	sessionText string
+	//go:embed step.lua
+	stepText string
 
-	loadScript = newScript(false, canaryText, loadText)
-	stepScript = newScript(true, canaryText, stepsText)
+	loadScript  = newScript(false, canaryText, loadText)
+	payScript   = newScript(true, canaryText, recordText, attemptText, stepText)
+	applyScript = newScript(true, canaryText, recordText, attemptText, changeText, resealText, factorText, sessionText, stepText)
 )
 
 // onRecord runs a script on a subject's record, after checking the fingerprint. A
@@ -91,10 +104,18 @@ var (
 	errNoReplicas = errors.New("redis: too few replicas are connected to the master")
 )
 
-// try sends the command that queue adds and, if it is to be replicated, waits until
+// try sends the command that queue adds, with those of others. What goes with it goes
+// by itself: that it asks to be let in and, if it is to be replicated, waits until
 // enough replicas have what it wrote.
 func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicated bool, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
 	copies := replicated && s.replicas > 0
+	if !copies && !asking {
+		cmd, err := s.tripsTo(server).send(ctx, queue)
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return nil, err
+		}
+		return cmd, nil
+	}
 	if copies && s.lacksReplicas(ctx, server) {
 		return nil, errNoReplicas
 	}
@@ -121,6 +142,22 @@ func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicate
 		}
 	}
 	return cmd, nil
+}
+
+// tripsTo returns those to a server. Servers that nobody goes to are forgotten when a
+// new one turns up: they may be gone.
+func (s *Store) tripsTo(server *redis.Client) *trips {
+	if t, known := s.trips.Load(server); known {
+		return t.(*trips)
+	}
+	s.trips.Range(func(server, t any) bool {
+		if t.(*trips).idle() {
+			s.trips.Delete(server)
+		}
+		return true
+	})
+	t, _ := s.trips.LoadOrStore(server, &trips{timeout: s.timeout, server: server})
+	return t.(*trips)
 }
 
 // lacksReplicas tells whether a server that lacked replicas lacks them still. Only

@@ -30,6 +30,7 @@ type Store struct {
 	listeners store.Listeners
 
 	policies sync.Map // of eviction: the one that was seen last, by server
+	trips    sync.Map // by server
 	lacking  sync.Map // the servers that had too few replicas when they were last asked
 }
 
@@ -83,7 +84,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 // Pay implements [store.Storage].
 func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store.Payment, error) {
 	p := new(store.Payment)
-	record, err := s.step(ctx, "pay", key, a, p)
+	record, err := s.step(ctx, payScript, "pay", key, a, p)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (s *Store) Pay(ctx context.Context, key store.Key, a store.Attempt) (*store
 // Apply implements [store.Storage].
 func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*store.Outcome, error) {
 	o := new(store.Outcome)
-	record, err := s.step(ctx, "apply", key, c, o)
+	record, err := s.step(ctx, applyScript, "apply", key, c, o)
 	if err != nil {
 		return nil, err
 	}
@@ -105,15 +106,15 @@ func (s *Store) Apply(ctx context.Context, key store.Key, c store.Change) (*stor
 	return o, nil
 }
 
-// step runs one of the steps in steps.lua, and returns the record after it.
-func (s *Store) step(ctx context.Context, name string, key store.Key, step, answer any) (*store.Record, error) {
+// step runs a step, and returns the record after it.
+func (s *Store) step(ctx context.Context, sc *script, name string, key store.Key, step, answer any) (*store.Record, error) {
 	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
 	argument, err := json.Marshal(step)
 	if err != nil {
 		return nil, err
 	}
-	record, cmd, err := s.onRecord(ctx, s.servers, stepScript, key, name, argument, s.channel(), key.Subject)
+	record, cmd, err := s.onRecord(ctx, s.servers, sc, key, name, argument, s.channel(), key.Subject)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 // time-outs.
 const testTimeout = 30 * time.Second
 
-func newTestStore(t *testing.T, addr string, change func(*Options)) *Store {
+func newTestStore(t testing.TB, addr string, change func(*Options)) *Store {
 	t.Helper()
 	o := Options{Addresses: []string{addr}, Timeout: testTimeout}
 	if change != nil {
@@ -33,14 +33,14 @@ func newTestStore(t *testing.T, addr string, change func(*Options)) *Store {
 }
 
 // opened returns a store whose canary is that of the suite.
-func opened(t *testing.T, addr string) *Store {
+func opened(t testing.TB, addr string) *Store {
 	t.Helper()
 	s := newTestStore(t, addr, nil)
 	ask(t, s)
 	return s
 }
 
-func ask(t *testing.T, s *Store) {
+func ask(t testing.TB, s *Store) {
 	t.Helper()
 	if _, err := s.Canary(t.Context(), storetest.Canary); err != nil {
 		t.Fatal(err)
