@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"slices"
 	"time"
 
@@ -53,7 +52,7 @@ func newFactor(t Type) store.Factor {
 func newSecret() string {
 	secret := make([]byte, secretSize)
 	rand.Read(secret) // never fails: it ends the program instead
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
+	return secretEncoding.EncodeToString(secret)
 }
 
 // AddDevice adds a device factor, confirmed at once, and returns its secret,

@@ -1,13 +1,9 @@
 package otp
 
 import (
-	"crypto/subtle"
 	"log/slog"
 	"slices"
 	"time"
-
-	"github.com/pquerna/otp"
-	"github.com/pquerna/otp/hotp"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
@@ -37,6 +33,7 @@ func (s *Service) judge(subject Subject, p *store.Payment, code string, types []
 	if !ok {
 		digits = "" // equals no code, and takes as long
 	}
+	owner := s.vault.Hash(subject)
 	found := match{Reason: reasonWrong, At: now}
 	for _, t := range Types() {
 		if !slices.Contains(types, t) {
@@ -47,7 +44,7 @@ func (s *Service) judge(subject Subject, p *store.Payment, code string, types []
 		if t.onDemand() {
 			m = s.judgeCode(subject, p.Record, digits, t)
 		} else {
-			m = s.judgeFactors(subject, p.Record, digits, t, now)
+			m = s.judgeFactors(owner, p.Record, digits, t, now)
 		}
 		switch {
 		case !paid || found.Right:
@@ -69,8 +66,9 @@ func (s *Service) judgeCode(subject Subject, r *store.Record, digits string, t T
 	return match{Right: true, Type: t, Spend: &store.Spend{Type: string(t), MAC: c.MAC}}
 }
 
-// judgeFactors compares with all time steps of all confirmed factors of a type.
-func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, t Type, now time.Time) match {
+// judgeFactors compares with all time steps of all confirmed factors of a type, which
+// are sealed for their owner, the key of the record.
+func (s *Service) judgeFactors(owner string, r *store.Record, digits string, t Type, now time.Time) match {
 	var found match
 	judged := 0
 	for id, f := range r.Factors {
@@ -78,7 +76,7 @@ func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, 
 			continue
 		}
 		judged++
-		m := s.judgeFactor(subject, id, f, digits, now)
+		m := s.judgeFactor(owner, id, f, digits, now)
 		switch {
 		case found.Right:
 		case m.Right:
@@ -95,11 +93,11 @@ func (s *Service) judgeFactors(subject Subject, r *store.Record, digits string, 
 }
 
 // judgeFactor compares with all time steps of a factor.
-func (s *Service) judgeFactor(subject Subject, id string, f store.Factor, digits string, now time.Time) match {
-	secret, _, err := s.ring.Open(f.Secret, factorContext(s.vault.Hash(subject), id)...)
+func (s *Service) judgeFactor(owner, id string, f store.Factor, digits string, now time.Time) match {
+	secret, _, err := s.ring.Open(f.Secret, factorContext(owner, id)...)
 	if err != nil {
 		s.logger.Error("a factor's secret does not open; it is as if it were not there",
-			slog.String("subject", s.vault.Hash(subject)), slog.String("factor", id))
+			slog.String("subject", owner), slog.String("factor", id))
 		return match{}
 	}
 	step, right := matchStep(string(secret), digits, f, s.config.Skew, now)
@@ -121,38 +119,12 @@ func (s *Service) judgePending(owner Subject, p *store.Payment, r *store.Record,
 	if !exists || f.Confirmed || !paid {
 		return match{Reason: reasonWrong}
 	}
-	m := s.judgeFactor(owner, id, f, digits, now)
+	m := s.judgeFactor(s.vault.Hash(owner), id, f, digits, now)
 	m.At = now
 	if !m.Right && m.Reason == "" {
 		m.Reason = reasonWrong
 	}
 	return m
-}
-
-// matchStep returns the latest time step around now whose code is digits
-// (RFC 6238, section 5.2). It computes them all.
-func matchStep(secret, digits string, f store.Factor, skew int, now time.Time) (step int64, right bool) {
-	hash, known := algorithms[f.Algorithm]
-	if !known || f.Period <= 0 {
-		return 0, false
-	}
-	current := now.Unix() / int64(f.Period)
-	for candidate := current - int64(skew); candidate <= current+int64(skew); candidate++ {
-		want, err := hotp.GenerateCodeCustom(secret, uint64(candidate), hotp.ValidateOpts{
-			Digits: otp.Digits(f.Digits), Algorithm: hash,
-		})
-		if err == nil && subtle.ConstantTimeCompare([]byte(want), []byte(digits)) == 1 {
-			step, right = candidate, true
-		}
-	}
-	return step, right
-}
-
-// algorithms by their names in otpauth URIs. MD5 is not among them.
-var algorithms = map[string]otp.Algorithm{
-	"SHA1":   otp.AlgorithmSHA1,
-	"SHA256": otp.AlgorithmSHA256,
-	"SHA512": otp.AlgorithmSHA512,
 }
 
 // factorContext is what a factor's secret is sealed for: the key of its subject's

@@ -34,7 +34,7 @@ var recoveryGroup = []string{string(Recovery)}
 // canonicalRecovery returns a recovery code in capitals, without ASCII spaces and
 // hyphens, and whether it has the form of one then. No other code has.
 func canonicalRecovery(code string) (canonical string, ok bool) {
-	canonical = strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(code))
+	canonical = strings.ToUpper(separators.Replace(code))
 	return canonical, recoveryForm.MatchString(canonical)
 }
 

@@ -115,10 +115,13 @@ func (c Caller) recentSignIn(age time.Duration, now time.Time) store.Instant {
 	return store.At(c.AuthTime)
 }
 
+// separators are what people put between the characters of a code.
+var separators = strings.NewReplacer(" ", "", "-", "")
+
 // canonical returns a code without ASCII spaces and hyphens, and whether it is
 // 6 to 8 ASCII digits then. It is the one form that is ever compared.
 func canonical(code string) (digits string, ok bool) {
-	digits = strings.NewReplacer(" ", "", "-", "").Replace(code)
+	digits = separators.Replace(code)
 	if len(digits) < 6 || len(digits) > 8 {
 		return "", false
 	}

@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -151,7 +152,7 @@ type Index []byte
 // Key returns the name under which a subject is kept: 32 hexadecimal digits of
 // a keyed hash, so that the store does not tell who its users are.
 func (x Index) Key(parts ...string) string {
-	return fmt.Sprintf("%x", mac(x, parts)[:16])
+	return hex.EncodeToString(mac(x, parts)[:16])
 }
 
 // MAC returns a keyed hash of parts for what is kept as long as the store. No
@@ -166,7 +167,11 @@ func mac(key []byte, parts []string) []byte {
 
 // join puts parts together so that no two lists have the same form.
 func join(parts []string) []byte {
-	var b []byte
+	size := 0
+	for _, p := range parts {
+		size += 8 + len(p)
+	}
+	b := make([]byte, 0, size)
 	for _, p := range parts {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(p)))
 		b = append(b, p...)
