@@ -153,7 +153,7 @@ func (s *Server) checkSubject() error {
 
 // authenticate finds out who makes the request.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, error) {
-	p := s.app.enter(r, s.by)
+	p := s.app.passage(r) // entered by ServeHTTP
 	id, err := s.app.admit(r, p, s.by)
 	if err != nil {
 		s.app.logRefusal(r, p, err)
@@ -180,7 +180,7 @@ func (s *Server) authenticateZitadel(w http.ResponseWriter, r *http.Request) (*t
 
 // visitor is who asks for a page.
 func (s *Server) visitor(w http.ResponseWriter, r *http.Request) (*browser.Visitor, error) {
-	p := s.app.enter(r, s.by)
+	p := s.app.passage(r) // entered by ServeHTTP
 	if _, err := s.app.admit(r, p, s.by); err != nil {
 		if s.by.subject != nil || !browser.SignsIn(r, err) {
 			s.app.logRefusal(r, p, err)
