@@ -449,8 +449,7 @@ func testSwappedAnswers(t *testing.T, s *faultSite, p *harmfulProxy) {
 				return nil
 			},
 			reply: func(request, reply []byte) ([]byte, bool) {
-				load := bytes.Contains(request, []byte("evalsha")) && !bytes.Contains(request, []byte("\r\npay\r\n")) && !bytes.Contains(request, []byte("\r\napply\r\n"))
-				if load && reply[0] != '-' {
+				if bytes.Contains(request, []byte("\r\nget\r\n")) && reply[0] != '-' {
 					answer.CompareAndSwap(nil, &reply)
 				}
 				return reply, false

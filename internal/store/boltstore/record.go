@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
@@ -25,7 +27,7 @@ func decode(value []byte) (*store.Record, error) {
 	if value == nil {
 		return r, nil
 	}
-	if err := json.Unmarshal(value, r); err != nil {
+	if err := jsonv2.Unmarshal(value, r); err != nil {
 		return nil, store.ErrCorrupt
 	}
 	return r, nil

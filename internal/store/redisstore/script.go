@@ -110,8 +110,11 @@ var (
 func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicated bool, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
 	copies := replicated && s.replicas > 0
 	if !copies && !asking {
-		cmd, err := s.tripsTo(server).send(ctx, queue)
-		if err != nil && !errors.Is(err, redis.Nil) {
+		var cmd *redis.Cmd
+		if err := s.tripsTo(server).send(ctx, func(pipe redis.Pipeliner) { cmd = queue(pipe) }); err != nil {
+			return nil, err
+		}
+		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return nil, err
 		}
 		return cmd, nil
@@ -142,22 +145,6 @@ func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicate
 		}
 	}
 	return cmd, nil
-}
-
-// tripsTo returns those to a server. Servers that nobody goes to are forgotten when a
-// new one turns up: they may be gone.
-func (s *Store) tripsTo(server *redis.Client) *trips {
-	if t, known := s.trips.Load(server); known {
-		return t.(*trips)
-	}
-	s.trips.Range(func(server, t any) bool {
-		if t.(*trips).idle() {
-			s.trips.Delete(server)
-		}
-		return true
-	})
-	t, _ := s.trips.LoadOrStore(server, &trips{timeout: s.timeout, server: server})
-	return t.(*trips)
 }
 
 // lacksReplicas tells whether a server that lacked replicas lacks them still. Only

@@ -224,6 +224,9 @@ func redirect(err error) (addr, to string) {
 // may have taken this one's place.
 func (s *servers) suspect(ctx context.Context, err error) {
 	var said redis.Error
+	if s.cluster == nil {
+		return
+	}
 	if !errors.As(err, &said) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) {
 		s.cluster.ReloadState(ctx)
 	}

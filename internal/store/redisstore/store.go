@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
 
@@ -58,27 +60,6 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.reads.Close())
 	}
 	return err
-}
-
-// Load implements [store.Storage].
-func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
-	ctx, cancel := s.timeLimit(ctx)
-	defer cancel()
-	name, cmd, err := s.onRecord(ctx, s.reads, loadScript, key)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := cmd.Slice()
-	switch {
-	case err != nil:
-		return nil, err
-	case len(reply) != 2 || reply[0] != name:
-		return nil, errors.New("redis: this is not the answer to what was asked")
-	case reply[1] == nil:
-		return new(store.Record), nil
-	}
-	text, _ := reply[1].(string)
-	return decode(name, text)
 }
 
 // Pay implements [store.Storage].
@@ -139,7 +120,7 @@ func decode(key, text string) (*store.Record, error) {
 		Key string `json:"key"`
 		store.Record
 	}
-	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Key != key {
+	if err := jsonv2.Unmarshal([]byte(text), &r); err != nil || r.Key != key {
 		return nil, store.ErrCorrupt
 	}
 	return &r.Record, nil

@@ -100,6 +100,7 @@ func newTraffic(keys []store.Key, stores ...*Store) *traffic {
 			f.wg.Go(func() { l.count(ctx, s) })
 		}
 		f.wg.Go(func() { l.spend(ctx, stores) })
+		f.wg.Go(func() { l.read(ctx, stores) })
 	}
 	return f
 }
@@ -174,6 +175,16 @@ func (l *lane) count(ctx context.Context, s *Store) {
 		}
 		l.totals[total] = true
 		l.mu.Unlock()
+	}
+}
+
+// read reads, and never finds something else than the record.
+func (l *lane) read(ctx context.Context, stores []*Store) {
+	for n := 0; breathe(ctx); n++ {
+		_, err := stores[n%len(stores)].Load(context.WithoutCancel(ctx), l.key)
+		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrCanary) {
+			l.fault(err.Error())
+		}
 	}
 }
 

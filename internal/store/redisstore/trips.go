@@ -2,7 +2,8 @@ package redisstore
 
 import (
 	"context"
-	"slices"
+	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -10,106 +11,123 @@ import (
 )
 
 const (
-	// maxTrips are on their way to a server at once. What comes meanwhile gathers: it
-	// shares the cost of the next trip, and waits for less than one.
-	maxTrips = 2
+	// longTrip is how long one trip has a server to itself. Then the server is far, or
+	// a connection hangs, and another one starts beside it.
+	longTrip = time.Millisecond
+	// maxTrips are under way at once: connections are for others, too.
+	maxTrips = 8
 	// maxShared bounds what shares a trip, as all of it waits for the last.
 	maxShared = 64
 )
 
 // trips sends to one server what many callers have for it, several at a time: most of
-// what a script costs, here and there, is to be sent and answered by itself.
+// what a command costs, here and there, is to be sent and answered by itself. While
+// the server is busy, what comes gathers, and goes together in the next trip. What
+// comes alone is sent at once.
+//
+// Each errand is sent after it came: no two share an answer.
 type trips struct {
 	server  *redis.Client
 	timeout time.Duration
+	long    time.Duration
 
 	mu       sync.Mutex
 	underway int
+	began    time.Time // the youngest of those
+	shared   bool      // so was the last one
 	waiting  []*errand
 }
 
-// errand is one command.
+// errand is what one caller has to send.
 type errand struct {
-	queue func(redis.Pipeliner) *redis.Cmd
-	cmd   *redis.Cmd    // set before done
+	ctx   context.Context
+	queue func(redis.Pipeliner)
 	done  chan struct{} // closed when it is answered
 }
 
-// send sends the command that queue adds: at once where there is nobody to wait for,
-// else with others. If ctx ends before, the command was made only if it was sent
-// already.
-func (t *trips) send(ctx context.Context, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
-	e := &errand{queue: queue, done: make(chan struct{})}
+// send sends the commands that queue adds, together and in their order; what comes of
+// each is in it. The error tells that ctx ended before. They were made then only if
+// they had been sent already.
+func (t *trips) send(ctx context.Context, queue func(redis.Pipeliner)) error {
+	e := &errand{ctx: ctx, queue: queue, done: make(chan struct{})}
 	if t.join(e) {
-		t.run(ctx, e)
-		if shared := t.next(); shared != nil {
+		shared := t.next()
+		if len(shared) == 1 && shared[0] == e { // nobody else depends on the time it has
+			t.run(ctx, shared)
+			shared = t.next()
+		}
+		if shared != nil {
 			go t.travel(shared)
 		}
-		return e.cmd, e.cmd.Err()
 	}
 	select {
 	case <-e.done:
-		return e.cmd, e.cmd.Err()
+		return nil
 	case <-ctx.Done():
-		t.forget(e)
-		return nil, ctx.Err()
+		return fmt.Errorf("redis: no answer in time: %w", ctx.Err())
 	}
 }
 
-// join has an errand wait for the next trip, or tells that it can make one itself.
-func (t *trips) join(e *errand) (alone bool) {
+// join has an errand wait for the next trip, and tells whether that is due now.
+func (t *trips) join(e *errand) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.underway < maxTrips {
-		t.underway++
-		return true
-	}
 	t.waiting = append(t.waiting, e)
-	return false
+	now := time.Now()
+	if t.underway > 0 && (t.underway >= maxTrips || now.Sub(t.began) < t.long) {
+		return false
+	}
+	t.underway++
+	t.began = now
+	return true
 }
 
-// forget takes back what was not sent yet.
-func (t *trips) forget(e *errand) {
+// next returns what shares the next trip, nil if there is none. Whoever gave up
+// meanwhile does not come along.
+func (t *trips) next() []*errand {
 	t.mu.Lock()
+	if t.shared {
+		t.mu.Unlock()
+		runtime.Gosched() // whoever is about to join comes along
+		t.mu.Lock()
+	}
 	defer t.mu.Unlock()
-	if i := slices.Index(t.waiting, e); i >= 0 {
-		t.waiting = slices.Delete(slices.Clone(t.waiting), i, i+1)
+	var shared []*errand
+	for len(t.waiting) > 0 && len(shared) < maxShared {
+		if e := t.waiting[0]; e.ctx.Err() == nil {
+			shared = append(shared, e)
+		}
+		t.waiting = t.waiting[1:]
+	}
+	if shared == nil {
+		t.underway--
+		t.began = time.Time{} // those that are left began before
+		return nil
+	}
+	t.shared = len(shared) > 1
+	t.began = time.Now()
+	return shared
+}
+
+// travel makes one trip after the other until nobody waits. None ends with the time
+// that one of those who wait has left: others may have more.
+func (t *trips) travel(shared []*errand) {
+	for ; shared != nil; shared = t.next() {
+		ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
+		t.run(ctx, shared)
+		cancel()
 	}
 }
 
 // run makes a trip.
-func (t *trips) run(ctx context.Context, shared ...*errand) {
+func (t *trips) run(ctx context.Context, shared []*errand) {
 	pipe := t.server.Pipeline()
 	for _, e := range shared {
-		e.cmd = e.queue(pipe)
+		e.queue(pipe)
 	}
 	exec(ctx, pipe)
 	for _, e := range shared {
 		close(e.done)
-	}
-}
-
-// next returns what shares the next trip, or nil if nobody waits for one.
-func (t *trips) next() []*errand {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.waiting) == 0 {
-		t.underway--
-		return nil
-	}
-	n := min(len(t.waiting), maxShared)
-	shared := t.waiting[:n:n]
-	t.waiting = t.waiting[n:]
-	return shared
-}
-
-// travel makes one trip after the other until nobody waits. Whoever gives up does not
-// end it for the others.
-func (t *trips) travel(shared []*errand) {
-	for ; shared != nil; shared = t.next() {
-		ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
-		t.run(ctx, shared...)
-		cancel()
 	}
 }
 
@@ -118,4 +136,20 @@ func (t *trips) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.underway == 0
+}
+
+// tripsTo returns those to a server. Servers that nobody goes to are forgotten when a
+// new one turns up: they may be gone.
+func (s *Store) tripsTo(server *redis.Client) *trips {
+	if t, known := s.trips.Load(server); known {
+		return t.(*trips)
+	}
+	s.trips.Range(func(server, t any) bool {
+		if t.(*trips).idle() {
+			s.trips.Delete(server)
+		}
+		return true
+	})
+	t, _ := s.trips.LoadOrStore(server, &trips{server: server, timeout: s.timeout, long: longTrip})
+	return t.(*trips)
 }

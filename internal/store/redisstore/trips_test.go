@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,20 +28,20 @@ func TestTripsAreShared(t *testing.T) {
 	}
 	wantAll(t, s, key, nil) // the server has the scripts
 	wantAll(t, s, spoilt, store.ErrCorrupt)
+	trips := s.tripsTo(s.servers.master)
+	trips.long = time.Hour
 	gate := &gate{open: make(chan struct{})}
 	s.servers.master.AddHook(gate)
 
 	var wait sync.WaitGroup
-	for range maxTrips {
-		wait.Go(func() {
-			if _, err := s.Load(t.Context(), key); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	wait.Go(func() {
+		if _, err := s.Load(t.Context(), key); err != nil {
+			t.Error(err)
+		}
+	})
 	eventually(t, "the server is busy", func() error {
-		if n := gate.trips.Load(); n < maxTrips {
-			return fmt.Errorf("%d trips are under way", n)
+		if gate.trips.Load() == 0 {
+			return errors.New("no trip is under way")
 		}
 		return nil
 	})
@@ -68,29 +69,24 @@ func TestTripsAreShared(t *testing.T) {
 		_, err := s.Pay(ctx, key, store.Attempt{Tries: []string{"account"}, Limits: limits, Now: now})
 		gaveUp <- err
 	}()
-	waiting := s.tripsTo(s.servers.master)
-	await := func(n int) {
-		eventually(t, "all wait", func() error {
-			waiting.mu.Lock()
-			defer waiting.mu.Unlock()
-			if got := len(waiting.waiting); got != n {
-				return fmt.Errorf("%d wait, want %d", got, n)
-			}
-			return nil
-		})
-	}
-	await(callers + 2)
+	eventually(t, "all wait", func() error {
+		trips.mu.Lock()
+		defer trips.mu.Unlock()
+		if got := len(trips.waiting); got != callers+2 {
+			return fmt.Errorf("%d wait, want %d", got, callers+2)
+		}
+		return nil
+	})
 	giveUp()
 	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever gave up got %v", err)
 	}
-	await(callers + 1)
 
 	close(gate.open)
 	wait.Wait()
 	close(totals)
-	if n := gate.trips.Load(); n != maxTrips+1 {
-		t.Errorf("%d trips, want %d", n, maxTrips+1)
+	if n := gate.trips.Load(); n != 2 {
+		t.Errorf("%d trips, want 2", n)
 	}
 	seen := make(map[int]bool)
 	for total := range totals {
@@ -108,9 +104,41 @@ func TestTripsAreShared(t *testing.T) {
 	}
 }
 
+// TestTripBesideOneThatHangs: a connection that hangs holds up who came at the same
+// moment, and nobody else.
+func TestTripBesideOneThatHangs(t *testing.T) {
+	t.Parallel()
+	s := opened(t, redistest.Start(t))
+	key := storetest.NewKey()
+	wantAll(t, s, key, nil)
+	hanging := &gate{open: make(chan struct{}), only: 1}
+	s.servers.master.AddHook(hanging)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if _, err := s.Load(t.Context(), key); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "one hangs", func() error {
+		if hanging.trips.Load() == 0 {
+			return errors.New("no trip is under way")
+		}
+		return nil
+	})
+	time.Sleep(2 * longTrip)
+	for range 5 {
+		if err := wrong(s, key); err != nil {
+			t.Error(err)
+		}
+	}
+	close(hanging.open)
+	wait.Wait()
+}
+
 // gate is where pipelines wait until it is open.
 type gate struct {
 	open  chan struct{}
+	only  int64 // so many of them; zero: all
 	trips atomic.Int64
 }
 
@@ -118,8 +146,9 @@ func (g *gate) DialHook(next redis.DialHook) redis.DialHook          { return ne
 func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		g.trips.Add(1)
-		<-g.open
+		if n := g.trips.Add(1); g.only == 0 || n <= g.only {
+			<-g.open
+		}
 		return next(ctx, cmds)
 	}
 }
