@@ -136,7 +136,7 @@ func (g *gateRig) serve(t testing.TB, r *prepared) {
 	if err := g.handler.ServeHTTP(g.answer, r.Request, nothing); err != nil || g.answer.status != 0 {
 		t.Fatalf("refused: %v, %d %v", err, g.answer.status, g.answer.header)
 	}
-	if r.Header.Get(upstream.User) != "user-1" {
+	if user := r.Header[upstream.User]; len(user) != 1 || user[0] != "user-1" {
 		t.Fatal("the app is not told who it is")
 	}
 }

@@ -54,16 +54,17 @@ func newIntrospector(i *Issuer, tokens int, now func() time.Time, log *slog.Logg
 
 // verify judges an opaque token.
 func (n *introspector) verify(ctx context.Context, raw string, h tokenHash) (*verdict, error) {
-	if v, ok := n.refused.get(h, n.now()); ok {
+	now := n.now()
+	if v, ok := n.refused.get(h, now); ok {
 		return nil, v.err
 	}
-	generation := n.issuer.Keys.generation()
+	generation := n.issuer.Keys.generation(now)
 	answer, text, err := n.call(ctx, raw)
 	n.report(err)
 	if err != nil {
 		return nil, ErrUnavailable
 	}
-	now := n.now()
+	now = n.now()
 	id, err := n.read(answer, text, raw, now)
 	if err != nil {
 		n.refused.put(h, &verdict{err: err, until: now.Add(inactiveLives)})

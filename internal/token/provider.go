@@ -157,17 +157,19 @@ func (p *Provider) current(ctx context.Context) (*keySet, error) {
 }
 
 // usable returns the last good keys while they may be used, else nil.
-func (p *Provider) usable() *keySet {
+func (p *Provider) usable() *keySet { return p.usableAt(p.now()) }
+
+func (p *Provider) usableAt(now time.Time) *keySet {
 	set := p.keys.Load()
-	if set == nil || p.now().Sub(set.fetched) >= keysLive {
+	if set == nil || now.Sub(set.fetched) >= keysLive {
 		return nil
 	}
 	return set
 }
 
 // generation counts the changes of the key set; 0 without usable keys.
-func (p *Provider) generation() uint64 {
-	if set := p.usable(); set != nil {
+func (p *Provider) generation(now time.Time) uint64 {
+	if set := p.usableAt(now); set != nil {
 		return set.generation
 	}
 	return 0

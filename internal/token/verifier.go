@@ -120,11 +120,12 @@ func (v *Verifier) join(ctx context.Context, raw string, h tokenHash) (*Identity
 // cached returns the identity of a token that was checked not long ago, with
 // the keys that are still the issuer's.
 func (v *Verifier) cached(h tokenHash) (*Identity, bool) {
-	found, ok := v.checked.get(h, v.now())
+	now := v.now()
+	found, ok := v.checked.get(h, now)
 	if !ok {
 		return nil, false
 	}
-	if found.generation != found.issuer.Keys.generation() {
+	if found.generation != found.issuer.Keys.generation(now) {
 		v.checked.drop(h)
 		return nil, false
 	}
