@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 10s
 
-.PHONY: test lint build check fuzz timing generate screenshots
+.PHONY: test lint build check fuzz timing bench generate screenshots
 
 test: ## everything, on a real redis-server and a running Caddy
 	.ci/setup
@@ -31,6 +31,10 @@ fuzz: ## each fuzz target for FUZZTIME, two at once
 timing: ## how long each refusal takes, on bbolt and on Redis, side by side
 	go test -run '^$$' -bench '^BenchmarkAnswers$$/codes' -benchtime 2000x ./internal/otp
 	go test -run '^$$' -bench '^BenchmarkAnswers$$/PINs' -benchtime 100x ./internal/otp
+
+bench: ## what the gate costs, beside a bare Caddy: docs/benchmarks.md and docs/growth.svg anew, in about half an hour
+	.ci/install redis-server wrk
+	go run ./internal/bench -write
 
 generate: ## zitadel.pb.go, from zitadel.proto
 	go generate ./internal/zitadel/wire

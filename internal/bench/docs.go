@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/caddy-otp/caddy-otp/internal/bench/report"
+)
+
+const docsIntroduction = `# Benchmarks
+
+What the gate costs: Caddy with this plugin beside a bare Caddy, which is sent the same requests, bearer tokens included. ` + "`make bench`" + ` measures it anew and writes this page.
+
+Designs take turns in each round, and a share is that of the same round; what the tables have is the median of all rounds. All of it runs on one machine: the load generator, Caddy, the app and Redis share its processors. The app answers at once, so that whatever Caddy does shows as much as it ever will. Requests a second say little about another machine, shares say more. A target that is missed is marked as such.
+
+`
+
+// writeDocs writes the page with all tables, and the plot. What was not measured this
+// time is not on it.
+func writeDocs(l *lab, machine []string, tables []*report.Table) error {
+	var page, plot bytes.Buffer
+	page.WriteString(docsIntroduction)
+	for _, line := range machine {
+		fmt.Fprintf(&page, "- %s\n", line)
+	}
+	page.WriteString("\n")
+	if g := l.growth.plot(); len(g.Panels) > 0 {
+		if err := g.SVG(&plot); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(l.module, "docs", "growth.svg"), plot.Bytes(), 0o644); err != nil {
+			return err
+		}
+		page.WriteString("![The gate's share of bare Caddy's requests a second, from one session to many and from one node to three](growth.svg)\n\n")
+	}
+	for _, t := range tables {
+		t.Markdown(&page)
+	}
+	text := append(bytes.TrimRight(page.Bytes(), "\n"), '\n')
+	return os.WriteFile(filepath.Join(l.module, "docs", "benchmarks.md"), text, 0o644)
+}
