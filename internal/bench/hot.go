@@ -21,6 +21,10 @@ func measureHot(ctx context.Context, l *lab) (*report.Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	fields, err := l.fields(ctx)
+	if err != nil {
+		return nil, err
+	}
 	forward, err := l.forwardAuth(ctx)
 	if err != nil {
 		return nil, err
@@ -51,8 +55,8 @@ func measureHot(ctx context.Context, l *lab) (*report.Table, error) {
 		connections int
 		designs     []*design
 	}{
-		{connections, []*design{bare, redis, bbolt, oidc, naive, forward}},
-		{1, []*design{bare, redis, bbolt}},
+		{connections, []*design{bare, redis, bbolt, oidc, fields, naive, forward}},
+		{1, []*design{bare, redis, bbolt, fields}},
 	} {
 		scores, err := l.hold(ctx, contest{designs: turn.designs, expect: allPass, load: load.Load{Requests: requests, Connections: turn.connections}})
 		if err != nil {
