@@ -11,8 +11,8 @@ import (
 // 1.5 KiB of memory in all; where there is no more room, those that are used least are
 // forgotten, and looked up again when they come.
 type Cache struct {
-	// How many checked tokens are remembered, for 5 minutes and never past their
-	// `exp`: 100 to 10,000,000. One whose claims are larger than 2 KiB counts as
+	// How many checked tokens are remembered, signed ones for 5 minutes, opaque ones for
+	// 1, and never past their `exp`: 100 to 10,000,000. One whose claims are larger than 2 KiB counts as
 	// several. Default: 100,000.
 	Tokens int `json:"tokens,omitempty"`
 

@@ -67,6 +67,7 @@ func newGateRig(t testing.TB, handler interface {
 	if err := started.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = started.Cleanup() })
 
 	raw, err := provider.Token(t.Context(), exampleop.TokenRequest{User: "user-1", Client: "app", SessionID: "of the rig"})
 	if err != nil {
@@ -76,7 +77,7 @@ func newGateRig(t testing.TB, handler interface {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who := (&passage{identity: id}).caller(nil, nil)
+	who := (&passage{identity: id}).caller(nil)
 	if err := started.service.SetCredential(t.Context(), who.Subject, otp.PIN, "4711"); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func newGateRig(t testing.TB, handler interface {
 		t.Fatal(err)
 	}
 	rig := &gateRig{handler, raw, &discarded{header: http.Header{}}}
-	for { // until it hears of revocations
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // until it hears of revocations
 		s, err := started.service.Recall(t.Context(), who)
 		if err != nil {
 			t.Fatal(err)
@@ -96,8 +97,10 @@ func newGateRig(t testing.TB, handler interface {
 		if s.Remembered {
 			return rig
 		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is remembered")
+		}
 		started.service.Remember(who, s)
-		time.Sleep(time.Millisecond)
 	}
 }
 

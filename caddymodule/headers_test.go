@@ -179,7 +179,7 @@ func TestEndToEndIdentity(t *testing.T) {
 			}
 		}
 	}
-	for _, claims := range []map[string]any{{"name": "a\r\nRemote-User: admin"}, {"email": "a\x00"}, {"groups": []string{"a\nb"}}} {
+	for _, claims := range []map[string]any{{"name": "a\r\nRemote-User: admin"}, {"email": "a\x00"}, {"groups": []string{"a\nb"}}, {"groups": []string{"\tadmins"}}} {
 		u.as(u.token(extra(claims)), "GET", "/account", "").want(t, 401, "invalid-token")
 	}
 
@@ -195,6 +195,22 @@ func TestEndToEndIdentity(t *testing.T) {
 		if got := tell(path, nil); (got.Header["Authorization"] == nil) != stripped || got.Header.Get("Remote-User") != u.name {
 			t.Errorf("%s: the app sees %v", path, got.Header)
 		}
+	}
+}
+
+// The user whom a gate found is the user of all that comes behind it, whoever else a
+// handler between two gates has named.
+func TestEndToEndLastWordOnTheUser(t *testing.T) {
+	t.Parallel()
+	n := setup{site: `route /account {
+		oidc_auth
+		vars http.auth.user.id somebody
+		oidc_auth
+		request_header X-User {http.auth.user.id}
+	}`}.on(embedded).run(t)
+	u := n.user(t)
+	if got := u.get("/account").wantApp(t); got.Header.Get("X-User") != u.name || got.Header.Get("Remote-User") != u.name {
+		t.Errorf("the app sees %v", got.Header)
 	}
 }
 

@@ -38,12 +38,12 @@ type passage struct {
 	forwarded bool         // we put an access token into the request, for the app
 	withheld  bool         // the app is to have none of that session's
 
-	proofs     []stepup.Proof // that gates accepted
-	firstProof [1]stepup.Proof
-	shown      *stepup.Proof // of which the app is told
+	proofs     []stepup.Proof  // that gates accepted
+	firstProof [1]stepup.Proof // where the first lies: else it would be an allocation
+	shown      *stepup.Proof   // of which the app is told
 
 	placeholders
-	clientIP string // Caddy's idea of it, which honours trusted_proxies
+	clientIP string
 }
 
 // source is what an identity was told from: two that are equal tell the same.
@@ -78,8 +78,7 @@ func (a *App) passage(r *http.Request) *passage {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	p, ok := vars[passageVar].(*passage)
 	if !ok {
-		p = new(passage)
-		p.clientIP, _ = vars[caddyhttp.ClientIPVarKey].(string)
+		p = &passage{clientIP: clientIP(r.Context())}
 		if vars != nil {
 			vars[passageVar] = p
 		}
@@ -314,7 +313,7 @@ func (c *Restriction) check(id *token.Identity, session bool) error {
 }
 
 // caller is who makes the request, whose answer is w.
-func (p *passage) caller(w http.ResponseWriter, r *http.Request) otp.Caller {
+func (p *passage) caller(w http.ResponseWriter) otp.Caller {
 	id := p.identity
 	c := otp.Caller{
 		Subject:  otp.Subject{Issuer: id.Issuer, ID: id.Subject},
@@ -353,8 +352,8 @@ func (p *passage) renewed(w http.ResponseWriter, cookie string) {
 }
 
 // visitor is who makes the request, for the pages.
-func (p *passage) visitor(w http.ResponseWriter, r *http.Request) *browser.Visitor {
-	return &browser.Visitor{Identity: p.identity, Caller: p.caller(w, r), Session: p.session}
+func (p *passage) visitor(w http.ResponseWriter) *browser.Visitor {
+	return &browser.Visitor{Identity: p.identity, Caller: p.caller(w), Session: p.session}
 }
 
 // clientIP is Caddy's idea of it, which honours trusted_proxies.

@@ -23,9 +23,9 @@ const (
 // are asked for.
 type placeholders struct {
 	mapped  bool // the replacer asks us
-	taken   bool // another handler has said who the user is, before us
 	user    *token.Identity
-	decided bool // by a gate, the last of them as follows
+	claims  map[string]any // the user's, once one was asked for
+	decided bool           // by a gate, the last of them as follows
 	last    decision
 }
 
@@ -37,10 +37,13 @@ type decision struct {
 // publish makes {http.auth.user.id} and {http.auth.user.<claim>} of the identity, as
 // Caddy's own authentication does.
 func (p *passage) publish(r *http.Request) {
-	repl := p.mapPlaceholders(r)
-	if p.user = p.identity; repl != nil && p.taken {
-		repl.Set(userID, p.user.Subject)
+	p.user, p.claims = nil, nil // what there is now is another handler's word, and goes before ours
+	if repl := p.mapPlaceholders(r); repl != nil {
+		if _, taken := repl.Get(userID); taken {
+			repl.Set(userID, p.identity.Subject)
+		}
 	}
+	p.user = p.identity
 }
 
 // publishDecision makes {http.step_up.*}: the reason, and the newest proof that
@@ -54,7 +57,6 @@ func (p *passage) publishDecision(r *http.Request, d decision) {
 func (p *passage) mapPlaceholders(r *http.Request) *caddy.Replacer {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if ok && !p.mapped {
-		_, p.taken = repl.Get(userID)
 		repl.Map(p.placeholder)
 		p.mapped = true
 	}
@@ -67,7 +69,10 @@ func (p *passage) placeholder(key string) (any, bool) {
 		if claim == "id" { // whatever claim has that name
 			return p.user.Subject, true
 		}
-		return claimText(p.user.Claims()[claim])
+		if p.claims == nil {
+			p.claims = p.user.Claims()
+		}
+		return claimText(p.claims[claim])
 	}
 	if name, ok := strings.CutPrefix(key, stepUpPlaceholder); ok && p.decided {
 		return p.last.placeholder(name)

@@ -159,7 +159,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*token.Id
 		s.app.logRefusal(r, p, err)
 		return nil, otp.Caller{}, err
 	}
-	return id, p.caller(w, r), nil
+	return id, p.caller(w), nil
 }
 
 func (s *Server) authenticatePACE(w http.ResponseWriter, r *http.Request) (*token.Identity, otp.Caller, *jsonapi.Error) {
@@ -187,7 +187,7 @@ func (s *Server) visitor(w http.ResponseWriter, r *http.Request) (*browser.Visit
 		}
 		return nil, err
 	}
-	return p.visitor(w, r), nil
+	return p.visitor(w), nil
 }
 
 // prefix is what `handle_path` and the like have taken off a request's path.

@@ -228,7 +228,7 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	p.leave(r, s.by)
 	if s.gate.CloseStreams {
 		// A decision may have given the session another id.
-		ctx, release := s.gate.Hold(r.Context(), stepup.Request{Identity: p.identity, Caller: p.caller(w, r)}, d.Proof)
+		ctx, release := s.gate.Hold(r.Context(), stepup.Request{Identity: p.identity, Caller: p.caller(w)}, d.Proof)
 		defer release()
 		r = r.WithContext(ctx)
 	}
@@ -247,7 +247,7 @@ func (s *StepUp) page(w http.ResponseWriter, r *http.Request, p *passage, d step
 		s.site.Failed(w, r, otp.ErrUnavailable)
 	default:
 		s.gate.Challenge(w.Header(), d)
-		s.site.Challenge(w, r, p.visitor(w, r), s.gate.Types)
+		s.site.Challenge(w, r, p.visitor(w), s.gate.Types)
 	}
 }
 
@@ -266,7 +266,7 @@ func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage) (ste
 	}
 	d := s.gate.Decide(r.Context(), stepup.Request{
 		Identity: id,
-		Caller:   p.caller(w, r),
+		Caller:   p.caller(w),
 		Code:     p.code,
 		Proofs:   p.proofs,
 		Unwanted: p.browser && browser.IsUnwanted(r),

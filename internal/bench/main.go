@@ -150,9 +150,11 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 			return err
 		}
 		tables = append(tables, table)
-	}
-	if opts.write {
-		return writeDocs(lab, machine, tables)
+		if opts.write { // now: whoever ends it has what there is
+			if err := writeDocs(lab, machine, tables); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -15,8 +15,9 @@ const unspentAge = time.Minute
 
 // Standing is what the store knows of a session's proofs.
 type Standing struct {
-	// Remembered tells that the store may not have been asked for this very request:
-	// what ended since is missing from it, but not what came since.
+	// Remembered tells that the store may not have been asked for this very request: it
+	// can lack what was proved since, and have what ended since unheard. So it lets a
+	// request pass, and never refuses one.
 	Remembered bool
 
 	confirmed  typeSet     // the types of which the subject has a factor
@@ -79,7 +80,8 @@ func (s *Service) readStanding(ctx context.Context, who Caller, seen sighting) (
 
 // Recall returns the session's standing as of a few seconds ago, if it let a request
 // pass then and no revocation was heard of since; else it asks the store, once for all
-// requests of the session that need it at the same time.
+// requests of the session that need it at the same time. Those that were given the
+// answer to another have it as Remembered.
 func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil {
 		return *who.Standing, nil
@@ -94,7 +96,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 		return s.readStanding(ctx, who, seen)
 	}
 	// What was asked before the last news is not for those who come after it.
-	question := s.vault.Hash(who.Subject) + who.Session + strconv.FormatUint(seen.news, 10)
+	question := strconv.FormatUint(seen.news, 10) + " " + s.vault.Hash(who.Subject) + " " + who.Session
 	asked := false // by this request
 	answer, err, _ := s.recalls.Do(question, func() (any, error) {
 		asked = true

@@ -33,7 +33,7 @@ type memory struct {
 	seed    maphash.Seed
 }
 
-const newsSlots = 1 << 14
+const newsSlots = 1 << 14 // 64 KiB
 
 // memoryKey is whose standing it is. That of a browser's session is known before its
 // subject is: no issuer has an empty name.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -214,49 +216,57 @@ func TestNothingIsRememberedOfAnotherStore(t *testing.T) {
 }
 
 // TestJoinedReads: requests of a session that come while one is asking the store have
-// its answer; those that come after news have not.
+// its answer; one that comes after news asks by itself.
 func TestJoinedReads(t *testing.T) {
-	n, who := remembering(t)
-	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	n.storage.before = func(string) error {
-		asked <- struct{}{}
-		<-answer
-		return nil
-	}
-	type recalled struct {
-		Standing
-		err error
-	}
-	recall := func() <-chan recalled {
-		c := make(chan recalled, 1)
-		go func() {
-			s, err := n.Recall(context.Background(), who)
-			c <- recalled{s, err}
-		}()
-		return c
-	}
-	first := recall()
-	<-asked
-	var joined []<-chan recalled
-	for range 5 {
-		joined = append(joined, recall())
-	}
-	n.memory.Revoked(n.Hash(who.Subject))
-	later := recall()
-	<-asked // by itself
-	close(answer)
-	for _, c := range append(joined, first, later) {
-		r := <-c
-		if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
-			t.Fatalf("got %+v", r)
+	synctest.Test(t, func(t *testing.T) {
+		n, who := remembering(t)
+		var asked atomic.Int32
+		answer := make(chan struct{})
+		n.storage.before = func(string) error {
+			asked.Add(1)
+			<-answer
+			return nil
 		}
-		if c == first && r.Remembered {
-			t.Error("who asked is told that somebody else did")
+		type recalled struct {
+			Standing
+			err error
 		}
-	}
-	if len(asked) > 5 { // those who were late to join
-		t.Errorf("%d asked the store", len(asked)+2)
-	}
+		var calls []<-chan recalled
+		recall := func() {
+			c := make(chan recalled, 1)
+			calls = append(calls, c)
+			go func() {
+				s, err := n.Recall(context.Background(), who)
+				c <- recalled{s, err}
+			}()
+		}
+		wantAsked := func(want int32) {
+			t.Helper()
+			synctest.Wait()
+			if got := asked.Load(); got != want {
+				t.Errorf("%d asked the store, want %d", got, want)
+			}
+		}
+		recall()
+		wantAsked(1)
+		for range 5 {
+			recall()
+		}
+		wantAsked(1)
+		n.memory.Revoked(n.Hash(who.Subject))
+		recall()
+		wantAsked(2)
+		close(answer)
+		for i, c := range calls {
+			r := <-c
+			if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
+				t.Fatalf("got %+v", r)
+			}
+			if joined := 1 <= i && i <= 5; r.Remembered != joined {
+				t.Errorf("request %d: remembered is %t", i, r.Remembered)
+			}
+		}
+	})
 }
 
 // BenchmarkRecall is the look that a request takes which passes.

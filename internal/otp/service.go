@@ -23,7 +23,7 @@ type Config struct {
 	Enrolment  Enrolment
 	Sends      SendLimit
 	Sessions   SessionLimits // of browsers
-	Remembered int           // sessions that are remembered on this node for some seconds
+	Remembered int           // sessions that are remembered on this node for some seconds, at least 1
 
 	// Limits of one-time passwords, each type counted apart.
 	Limits store.Limits

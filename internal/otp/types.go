@@ -32,8 +32,10 @@ const (
 // PIN, a device factor too, an authenticator with neither.
 func Types() []Type { return []Type{Account, Login, DeviceTOTP, TOTP} }
 
-// gateTypes are those that gates know.
-var gateTypes = append(Types(), Recovery)
+// GateTypes lists all types that a gate can take.
+func GateTypes() []Type { return append(Types(), Recovery) }
+
+var gateTypes = GateTypes()
 
 // typeSet is a set of gateTypes.
 type typeSet uint8

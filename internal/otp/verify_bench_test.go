@@ -63,8 +63,6 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkJudge(b *testing.B) {
 	w := &benchWorld{B: b, storage: &still{}}
 	u := w.user()
-	storage := w.storage.(*still)
-	storage.frozen = true
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := u.wrong(); err != nil {
@@ -140,6 +138,7 @@ func (w *benchWorld) user() *benchUser {
 	u.Service = otp.New(config, otp.Parts{
 		Vault: otp.NewVault(w.storage, ring, logger), Ring: ring, Now: u.clock.Now, Audit: audit.New(logger), Logger: logger,
 	})
+	w.Cleanup(u.Close)
 	u.who = otp.Caller{
 		Subject: otp.Subject{Issuer: "https://id.example.com", ID: fmt.Sprintf("user %d", w.users)},
 		Session: "session", AuthTime: u.clock.Now(), ClientIP: "192.0.2.1",
@@ -173,12 +172,11 @@ func (u *benchUser) right() error {
 	return u.verify(code)
 }
 
-// still is a storage in memory for one subject, which stands still once it is frozen.
+// still is a storage in memory for one subject, which counts nothing.
 type still struct {
 	store.Storage
 	record store.Record
 	canary store.Canary
-	frozen bool
 }
 
 func (s *still) Canary(_ context.Context, c store.Canary) (store.Canary, error) {

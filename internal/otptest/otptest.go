@@ -106,8 +106,10 @@ func NewService(t testing.TB, config otp.Config, storage store.Storage, credenti
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
-	return otp.New(config, otp.Parts{
+	s := otp.New(config, otp.Parts{
 		Vault: otp.NewVault(storage, ring, logger), Ring: ring, Credentials: credentials, Notifier: notifier,
 		Now: clock.Now, Audit: audit.New(logger), Logger: logger,
 	})
+	t.Cleanup(s.Close)
+	return s
 }

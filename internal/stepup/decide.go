@@ -172,9 +172,9 @@ func (g *Gate) elevation(standing otp.Standing, now time.Time) Decision {
 
 func unavailable() Decision { return Decision{Reason: StoreUnavailable} }
 
-var anyType = append(otp.Types(), otp.Recovery)
+var anyType = otp.GateTypes()
 
-// amrOf are the lists of [Proof.AMR], made once for all requests.
+// amrOf are the lists of [Proof.AMR], made once for all requests: nobody writes to them.
 var amrOf = func() map[otp.Type][]string {
 	lists := make(map[otp.Type][]string, len(anyType))
 	for _, t := range anyType {

@@ -69,6 +69,14 @@ func TestCacheForgets(t *testing.T) {
 	if c.has(1, now.Add(time.Minute)) {
 		t.Error("served when its time was over")
 	}
+	c.putUntil(3, now.Add(-time.Second), "")
+	if c.has(3, now) {
+		t.Error("served though it was over before")
+	}
+	c.drop(hashOf("1"))
+	for c.verdicts.EstimatedSize() > 0 { // in a moment
+		c.verdicts.CleanUp()
+	}
 	c.putUntil(2, now.Add(time.Minute), "")
 	c.drop(hashOf("2"))
 	c.drop(hashOf("2"))

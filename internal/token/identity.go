@@ -57,8 +57,8 @@ type Identity struct {
 	RawClaims string
 }
 
-// Claims returns all claims. Numbers are json.Number. They are decoded anew each
-// time, for the caller to change.
+// Claims returns all claims, nil for a user whom an earlier handler authenticated.
+// Numbers are json.Number. They are decoded anew each time, for the caller to change.
 func (i *Identity) Claims() map[string]any {
 	all, _ := DecodeObject([]byte(i.RawClaims)) // it was an object when it was checked
 	return all
@@ -117,7 +117,6 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 		AMR:       shared(c.texts("amr")),
 		Email:     c.text("email"),
 		Name:      c.text("name"),
-		Groups:    groupsOf(c, i.GroupsClaim),
 		Leeway:    i.ClockSkew,
 		RawClaims: string(text),
 	}
@@ -137,11 +136,13 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 	id.IssuedAt, _ = c.time("iat") // not in the future, see checkTimes
 	// These become request headers, where a control character could end one
 	// and begin another.
-	for _, s := range slices.Concat([]string{id.Email, id.Name, id.Groups}, id.AMR) {
+	groups := groupsOf(c, i.GroupsClaim)
+	for _, s := range slices.Concat([]string{id.Email, id.Name}, id.AMR, groups) {
 		if strings.ContainsFunc(s, unicode.IsControl) {
 			return nil, invalid("control character in a claim")
 		}
 	}
+	id.Groups = unique.Make(listed(groups)).Value()
 	return id, nil
 }
 
@@ -205,18 +206,24 @@ func shared(values []string) []string {
 	return slices.Clip(values)
 }
 
-func groupsOf(c claims, name string) string {
+func groupsOf(c claims, name string) []string {
 	if name == "" {
-		return ""
+		return nil
 	}
-	var groups []string
-	for _, g := range textOrTexts(c.lookup(name)) {
-		if g != "" && !strings.Contains(g, ",") && strings.TrimSpace(g) == g {
-			groups = append(groups, g)
-		}
-	}
-	return unique.Make(strings.Join(groups, ",")).Value()
+	return textOrTexts(c.lookup(name))
 }
+
+// listed joins values by commas. Those that would not come apart again as they were
+// are left out.
+func listed(values []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(values), func(v string) bool {
+		return v == "" || !IsListable(v)
+	}), ",")
+}
+
+// IsListable tells whether a value comes out of a list with commas, on the wire, as it
+// went in.
+func IsListable(v string) bool { return !strings.Contains(v, ",") && strings.TrimSpace(v) == v }
 
 // sessionOf names the session of a token. The prefixes keep the kinds apart,
 // the lengths keep client and sid apart: a client must not reach the session of

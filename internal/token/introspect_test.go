@@ -175,6 +175,17 @@ func TestIntrospectionCache(t *testing.T) {
 	})
 }
 
+// TestMalformedIsNotIntrospected: the provider is not asked about what is no token.
+func TestMalformedIsNotIntrospected(t *testing.T) {
+	o, _, v := introspecting(t, newClock())
+	for _, raw := range []string{"", "==", "a=b", "abc def", "abc,def", `"abc"`, "abç", "a\tb"} {
+		mustRefuse(t, v, raw, "malformed token")
+	}
+	if n := o.introspectHits.Load(); n != 0 {
+		t.Errorf("%d were introspected", n)
+	}
+}
+
 func TestIntrospectionIsJoined(t *testing.T) {
 	c := newClock()
 	o, _, v := introspecting(t, c)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// cacheLives is how long a checked token is, at most.
+// cacheLives is how long a signed token that was checked is remembered, at most; see
+// activeLives for opaque ones.
 const cacheLives = 5 * time.Minute
 
 // Verifier checks tokens against the configured issuers. It belongs to one
@@ -30,7 +32,7 @@ type Verifier struct {
 }
 
 // New makes a Verifier for issuers that have been defaulted, which remembers so many
-// checked tokens. It dials nothing, but a Provider that is running may set out for a
+// checked tokens, at least 1. It dials nothing, but a Provider that is running may set out for a
 // discovery document that was not needed before.
 // now and log may be nil: time.Now and silence.
 //
@@ -138,7 +140,8 @@ func (v *Verifier) cached(h tokenHash) (*Identity, bool) {
 func (v *Verifier) check(raw string, h tokenHash) (id *Identity, err error) {
 	defer func() { // or it would end the process: there is no request around it
 		if p := recover(); p != nil {
-			id, err = nil, v.known(fmt.Errorf("panic: %v", p))
+			v.log.Error("token check panicked", "panic", p, "stack", string(debug.Stack()))
+			id, err = nil, ErrUnavailable
 		}
 	}()
 	var found *verdict

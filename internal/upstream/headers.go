@@ -145,7 +145,7 @@ func fold(c rune) rune {
 // Tell tells the app who the user is, and what the gate accepted; nil: nothing of it.
 // What is not known stays absent.
 func Tell(h http.Header, id *token.Identity, p *stepup.Proof) {
-	t := teller{h, make([]string, 0, 7)}
+	t := teller{h, make([]string, 0, 7)} // as many as Names
 	if id != nil {
 		t.set(User, id.Subject)
 		t.set(Issuer, id.Issuer)
@@ -181,12 +181,11 @@ func (t *teller) set(name, value string) {
 // list joins values by commas. Those that would not come apart again as they
 // were are left out.
 func list(values []string) string {
+	ambiguous := func(v string) bool { return !token.IsListable(v) }
 	if slices.ContainsFunc(values, ambiguous) {
 		values = slices.DeleteFunc(slices.Clone(values), ambiguous)
 	}
 	return strings.Join(values, ",")
 }
-
-func ambiguous(s string) bool { return strings.Contains(s, ",") || trimmable(s) }
 
 func trimmable(s string) bool { return strings.TrimSpace(s) != s }

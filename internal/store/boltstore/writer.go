@@ -28,7 +28,7 @@ const (
 // goes to disk, the next ones gather, and share the cost of the disk. Whoever was
 // answered by the last one is about to come back, so that the next one waits for as
 // many as that had, for a fraction of the time that the disk took: a lone step waits
-// for nobody.
+// for nobody, but the first after a crowd, once.
 //
 // bbolt's own Batch waits a fixed time for others, and runs a step again if
 // another one fails.

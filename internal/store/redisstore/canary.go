@@ -15,7 +15,7 @@ import (
 )
 
 // Records lie in 256 places, each a slot of a cluster, beside the fingerprint of the
-// canary: so one script on one server sees both, and no record is changed on a server
+// canary: so one script, or one trip, on one server sees both, and no record is changed on a server
 // that has another's. The canary itself lies in three places, which different
 // masters of a cluster have: the first decides, the others stand in for it. The
 // fingerprint is written where it is needed first.

@@ -26,22 +26,24 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.tripsTo(server).send(ctx, func(pipe redis.Pipeliner) { q.queue(ctx, pipe) }); err != nil {
-		s.reads.suspect(ctx, err)
-		return nil, err
+	var (
+		text, canary string
+		found        bool
+		said         redis.Error
+	)
+	if err = s.tripsTo(server).send(ctx, func(pipe redis.Pipeliner) { q.queue(ctx, pipe) }); err == nil {
+		text, found, canary, err = q.answer()
 	}
-	text, found, canary, err := q.answer()
-	var said redis.Error
 	switch {
-	case err == nil && canary == key.Canary && !found:
-		return new(store.Record), nil
-	case err == nil && canary == key.Canary:
-		return decode(q.record, text)
 	case err != nil && !errors.As(err, &said):
 		s.reads.suspect(ctx, err)
 		return nil, err
+	case err != nil || canary != key.Canary:
+		return s.loadByScript(ctx, key)
+	case !found:
+		return new(store.Record), nil
 	}
-	return s.loadByScript(ctx, key)
+	return decode(q.record, text)
 }
 
 // question is one for a record, and the fingerprint beside it.

@@ -1,7 +1,8 @@
 -- The steps of package store, run inside Redis: record.lua, attempt.lua, change.lua,
 -- reseal.lua, factor.lua and session.lua are the twins of the files in Go of those
--- names. Functions have the names that they have there, and the same order; a rule
--- that is changed in one place is changed in both. Package storetest compares the two.
+-- names, and functions have the names that they have there. Some that several steps need
+-- stand here. A rule that is changed in one place is changed in both; package storetest
+-- compares the two.
 --
 -- Redis defines every function anew with each call, so that a script has only those
 -- that it needs.

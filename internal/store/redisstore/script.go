@@ -104,9 +104,9 @@ var (
 	errNoReplicas = errors.New("redis: too few replicas are connected to the master")
 )
 
-// try sends the command that queue adds, with those of others. What goes with it goes
-// by itself: that it asks to be let in and, if it is to be replicated, waits until
-// enough replicas have what it wrote.
+// try sends the command that queue adds, in one trip with those of others. One that has
+// to ask to be let in, or to wait until enough replicas have what it wrote, goes alone,
+// with that.
 func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicated bool, queue func(redis.Pipeliner) *redis.Cmd) (*redis.Cmd, error) {
 	copies := replicated && s.replicas > 0
 	if !copies && !asking {

@@ -223,10 +223,10 @@ func redirect(err error) (addr, to string) {
 // suspect has the servers looked up anew after an error that tells that another one
 // may have taken this one's place.
 func (s *servers) suspect(ctx context.Context, err error) {
-	var said redis.Error
 	if s.cluster == nil {
 		return
 	}
+	var said redis.Error
 	if !errors.As(err, &said) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) {
 		s.cluster.ReloadState(ctx)
 	}

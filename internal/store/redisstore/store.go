@@ -1,9 +1,9 @@
 // Package redisstore keeps records in Redis (7.0 and newer) or Valkey, for any
 // number of nodes.
 //
-// A subject is one key, and a step on it one script call, which looks at the canary
-// first (canary.go): one round trip to one server. How Redis is set up matters to
-// servers.go alone.
+// A subject is one key. A step on it is one script call, which looks at the canary
+// first (canary.go), and a read plain commands (load.go): one round trip to one server,
+// which many callers share (trips.go). How Redis is set up matters to servers.go alone.
 package redisstore
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
 )
@@ -31,8 +32,10 @@ type Store struct {
 
 	listeners store.Listeners
 
+	tripsMu sync.Mutex
+	trips   map[*redis.Client]*trips
+
 	policies sync.Map // of eviction: the one that was seen last, by server
-	trips    sync.Map // by server
 	lacking  sync.Map // the servers that had too few replicas when they were last asked
 }
 
@@ -50,7 +53,7 @@ func New(o Options) (*Store, error) {
 		}
 	}
 	logTo(o.Logger)
-	return &Store{servers: servers, reads: reads, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger}, nil
+	return &Store{servers: servers, reads: reads, prefix: o.KeyPrefix, timeout: o.Timeout, replicas: o.Replicas, logger: o.Logger, trips: make(map[*redis.Client]*trips)}, nil
 }
 
 // Close closes all connections. Operations fail from then on.
@@ -120,6 +123,7 @@ func decode(key, text string) (*store.Record, error) {
 		Key string `json:"key"`
 		store.Record
 	}
+	// As in package boltstore.
 	if err := jsonv2.Unmarshal([]byte(text), &r); err != nil || r.Key != key {
 		return nil, store.ErrCorrupt
 	}

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -33,8 +34,8 @@ type trips struct {
 
 	mu       sync.Mutex
 	underway int
-	began    time.Time // the youngest of those
-	shared   bool      // so was the last one
+	began    time.Time // when the youngest of those did; zero: long ago
+	crowded  bool      // the last one was shared
 	waiting  []*errand
 }
 
@@ -46,8 +47,8 @@ type errand struct {
 }
 
 // send sends the commands that queue adds, together and in their order; what comes of
-// each is in it. The error tells that ctx ended before. They were made then only if
-// they had been sent already.
+// each is in it. An error tells that ctx ended before: then they may have been made, or
+// not.
 func (t *trips) send(ctx context.Context, queue func(redis.Pipeliner)) error {
 	e := &errand{ctx: ctx, queue: queue, done: make(chan struct{})}
 	if t.join(e) {
@@ -82,11 +83,11 @@ func (t *trips) join(e *errand) bool {
 	return true
 }
 
-// next returns what shares the next trip, nil if there is none. Whoever gave up
-// meanwhile does not come along.
+// next returns what shares the next trip; nil if there is none, and that of the caller
+// is over. Whoever gave up meanwhile does not come along.
 func (t *trips) next() []*errand {
 	t.mu.Lock()
-	if t.shared {
+	if t.crowded {
 		t.mu.Unlock()
 		runtime.Gosched() // whoever is about to join comes along
 		t.mu.Lock()
@@ -104,7 +105,7 @@ func (t *trips) next() []*errand {
 		t.began = time.Time{} // those that are left began before
 		return nil
 	}
-	t.shared = len(shared) > 1
+	t.crowded = len(shared) > 1
 	t.began = time.Now()
 	return shared
 }
@@ -138,18 +139,20 @@ func (t *trips) idle() bool {
 	return t.underway == 0
 }
 
-// tripsTo returns those to a server. Servers that nobody goes to are forgotten when a
-// new one turns up: they may be gone.
+// maxServers is from how many on those to servers that nobody goes to are forgotten.
+const maxServers = 100
+
+// tripsTo returns those to a server.
 func (s *Store) tripsTo(server *redis.Client) *trips {
-	if t, known := s.trips.Load(server); known {
-		return t.(*trips)
-	}
-	s.trips.Range(func(server, t any) bool {
-		if t.(*trips).idle() {
-			s.trips.Delete(server)
+	s.tripsMu.Lock()
+	defer s.tripsMu.Unlock()
+	t, known := s.trips[server]
+	if !known {
+		if len(s.trips) >= maxServers { // some may be gone
+			maps.DeleteFunc(s.trips, func(_ *redis.Client, t *trips) bool { return t.idle() })
 		}
-		return true
-	})
-	t, _ := s.trips.LoadOrStore(server, &trips{server: server, timeout: s.timeout, long: longTrip})
-	return t.(*trips)
+		t = &trips{server: server, timeout: s.timeout, long: longTrip}
+		s.trips[server] = t
+	}
+	return t
 }
