@@ -106,6 +106,9 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 		return Standing{}, err
 	}
 	g := answer.(Standing)
+	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), store.At(s.now())) {
+		return s.readStanding(ctx, who, s.look(who.Subject)) // it came late
+	}
 	g.Remembered = !asked
 	return g, nil
 }

@@ -84,11 +84,13 @@ func (m *memory) news(slot uint32) uint64 {
 // get returns what is remembered of a session whose record lies at p.
 func (m *memory) get(key memoryKey, p *place, now store.Instant) (*Standing, bool) {
 	s, found := m.standings.GetIfPresent(key)
-	if !found || !m.counts(s.seen, p) {
-		return nil, false
-	}
-	// A clock that was set back makes nothing last longer.
-	return s, s.seen.at <= now && now < s.seen.at.Add(remembered)
+	return s, found && m.holds(s.seen, p, now)
+}
+
+// holds tells whether what was seen may still be remembered. A clock that was set back
+// makes nothing last longer.
+func (m *memory) holds(s sighting, p *place, now store.Instant) bool {
+	return m.counts(s, p) && s.at <= now && now < s.at.Add(remembered)
 }
 
 // counts tells whether what was seen may still be so.

@@ -216,57 +216,55 @@ func TestNothingIsRememberedOfAnotherStore(t *testing.T) {
 }
 
 // TestJoinedReads: requests of a session that come while one is asking the store have
-// its answer; one that comes after news asks by itself.
+// its answer, unless there was news meanwhile.
 func TestJoinedReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n, who := remembering(t)
-		var asked atomic.Int32
-		answer := make(chan struct{})
-		n.storage.before = func(string) error {
-			asked.Add(1)
-			<-answer
-			return nil
-		}
-		type recalled struct {
-			Standing
-			err error
-		}
-		var calls []<-chan recalled
-		recall := func() {
-			c := make(chan recalled, 1)
-			calls = append(calls, c)
-			go func() {
-				s, err := n.Recall(context.Background(), who)
-				c <- recalled{s, err}
-			}()
-		}
-		wantAsked := func(want int32) {
-			t.Helper()
-			synctest.Wait()
-			if got := asked.Load(); got != want {
-				t.Errorf("%d asked the store, want %d", got, want)
+	for _, news := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n, who := remembering(t)
+			var asked atomic.Int32
+			answer := make(chan struct{})
+			n.storage.before = func(string) error {
+				asked.Add(1)
+				<-answer
+				return nil
 			}
-		}
-		recall()
-		wantAsked(1)
-		for range 5 {
-			recall()
-		}
-		wantAsked(1)
-		n.memory.Revoked(n.Hash(who.Subject))
-		recall()
-		wantAsked(2)
-		close(answer)
-		for i, c := range calls {
-			r := <-c
-			if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
-				t.Fatalf("got %+v", r)
+			type recalled struct {
+				Standing
+				err error
 			}
-			if joined := 1 <= i && i <= 5; r.Remembered != joined {
-				t.Errorf("request %d: remembered is %t", i, r.Remembered)
+			const callers = 6
+			answers := make(chan recalled, callers)
+			for range callers {
+				go func() {
+					s, err := n.Recall(context.Background(), who)
+					answers <- recalled{s, err}
+				}()
+				synctest.Wait()
 			}
-		}
-	})
+			if got := asked.Load(); got != 1 {
+				t.Errorf("%d asked the store, want one", got)
+			}
+			want := callers - 1
+			if news {
+				n.memory.Revoked(n.Hash(who.Subject))
+				want = 0
+			}
+			close(answer)
+			joined := 0
+			for range callers {
+				r := <-answers
+				if _, elevated := r.Newest(Types()); r.err != nil || !elevated {
+					t.Fatalf("got %+v", r)
+				}
+				if r.Remembered {
+					joined++
+				}
+			}
+			if joined != want {
+				t.Errorf("news %t: %d have the answer of another, want %d", news, joined, want)
+			}
+		})
+	}
 }
 
 // BenchmarkRecall is the look that a request takes which passes.

@@ -104,10 +104,31 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Identity, error) {
 	return v.join(ctx, raw, h)
 }
 
-// join checks a token, once for all requests that bring it now: so it does not end with
-// the request that happened to come first.
+// join checks a token, once for all requests that bring it now.
 func (v *Verifier) join(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
-	check := v.checks.DoChan(string(h[:]), func() (any, error) { return v.check(raw, h) })
+	if !strings.Contains(raw, ".") {
+		return v.joinIntrospection(ctx, raw, h)
+	}
+	// One of the requests checks it, and for no longer than its client waits: so there
+	// are never more checks than requests, however many tokens are made up.
+	mine := false
+	id, err, _ := v.checks.Do(string(h[:]), func() (any, error) {
+		mine = true
+		return v.check(ctx, raw, h)
+	})
+	if err != nil && !mine && errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		return v.check(ctx, raw, h) // the other one may have gone away
+	}
+	if err != nil {
+		return nil, err
+	}
+	return id.(*Identity), nil
+}
+
+// joinIntrospection asks the provider about a token, which does not end with the
+// request that happened to come first.
+func (v *Verifier) joinIntrospection(ctx context.Context, raw string, h tokenHash) (*Identity, error) {
+	check := v.checks.DoChan(string(h[:]), func() (any, error) { return v.check(context.WithoutCancel(ctx), raw, h) })
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
@@ -137,7 +158,7 @@ func (v *Verifier) cached(h tokenHash) (*Identity, bool) {
 // check judges a token, and remembers it if it is good. Refusals of JWTs are not
 // remembered: they cost no more than a signature check, and made-up tokens, of which
 // there is no end, would drive the good ones out.
-func (v *Verifier) check(raw string, h tokenHash) (id *Identity, err error) {
+func (v *Verifier) check(ctx context.Context, raw string, h tokenHash) (id *Identity, err error) {
 	defer func() { // or it would end the process: there is no request around it
 		if p := recover(); p != nil {
 			v.log.Error("token check panicked", "panic", p, "stack", string(debug.Stack()))
@@ -149,9 +170,9 @@ func (v *Verifier) check(raw string, h tokenHash) (id *Identity, err error) {
 	case !isBearerSyntax(raw):
 		err = invalid("malformed token")
 	case strings.Contains(raw, "."):
-		found, err = v.verifyJWT(context.Background(), raw)
+		found, err = v.verifyJWT(ctx, raw)
 	case v.introspector != nil:
-		found, err = v.introspector.verify(context.Background(), raw, h)
+		found, err = v.introspector.verify(ctx, raw, h)
 	default:
 		err = invalid("opaque tokens are not accepted")
 	}

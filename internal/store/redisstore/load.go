@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -75,22 +76,24 @@ func (q *question) queue(ctx context.Context, pipe redis.Pipeliner) {
 	q.has = pipe.Get(ctx, q.fingerprint)
 }
 
-// answer returns the record, if there is one, and the fingerprint.
+// answer returns the record, if there is one, and the fingerprint. What was answered
+// counts, though go-redis gives it the error of a later answer on the trip.
 func (q *question) answer() (record string, found bool, canary string, err error) {
-	if err := q.echo.Err(); err != nil {
-		return "", false, "", err
-	}
-	if q.echo.Val() != q.sign {
+	var said redis.Error
+	canary = q.has.Val()
+	switch {
+	case q.echo.Val() == "":
+		return "", false, "", cmp.Or(q.echo.Err(), errMixedUp)
+	case q.echo.Val() != q.sign:
 		return "", false, "", errMixedUp
-	}
-	if canary, err = q.has.Result(); err != nil {
-		return "", false, "", err
-	}
-	record, err = q.is.Result()
-	if errors.Is(err, redis.Nil) {
+	case canary == "":
+		return "", false, "", cmp.Or(q.has.Err(), errMixedUp)
+	case errors.Is(q.is.Err(), redis.Nil):
 		return "", false, canary, nil
+	case errors.As(q.is.Err(), &said):
+		return "", false, canary, said
 	}
-	return record, true, canary, err
+	return q.is.Val(), true, canary, nil
 }
 
 // loadByScript brings the fingerprint where it is missing, follows a cluster's

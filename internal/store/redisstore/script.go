@@ -114,6 +114,9 @@ func (s *Store) try(ctx context.Context, server *redis.Client, asking, replicate
 		if err := s.tripsTo(server).send(ctx, func(pipe redis.Pipeliner) { cmd = queue(pipe) }); err != nil {
 			return nil, err
 		}
+		if cmd.Val() != nil { // an answer: an error would be that of another one on the trip
+			cmd.SetErr(nil)
+		}
 		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return nil, err
 		}

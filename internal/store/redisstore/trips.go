@@ -44,6 +44,7 @@ type errand struct {
 	ctx   context.Context
 	queue func(redis.Pipeliner)
 	done  chan struct{} // closed when it is answered
+	err   error         // set before done: the trip failed as such
 }
 
 // send sends the commands that queue adds, together and in their order; what comes of
@@ -61,11 +62,20 @@ func (t *trips) send(ctx context.Context, queue func(redis.Pipeliner)) error {
 			go t.travel(shared)
 		}
 	}
-	select {
-	case <-e.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("redis: no answer in time: %w", ctx.Err())
+	long := time.NewTimer(t.long)
+	defer long.Stop()
+	for {
+		select {
+		case <-e.done:
+			return e.err
+		case <-ctx.Done():
+			return fmt.Errorf("redis: no answer in time: %w", ctx.Err())
+		case <-long.C:
+			if t.isDue() {
+				go t.travel(t.next())
+			}
+			long.Reset(t.long)
+		}
 	}
 }
 
@@ -74,6 +84,17 @@ func (t *trips) join(e *errand) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waiting = append(t.waiting, e)
+	return t.startLocked()
+}
+
+// isDue is join for an errand that waits already.
+func (t *trips) isDue() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiting) > 0 && t.startLocked()
+}
+
+func (t *trips) startLocked() bool {
 	now := time.Now()
 	if t.underway > 0 && (t.underway >= maxTrips || now.Sub(t.began) < t.long) {
 		return false
@@ -122,14 +143,20 @@ func (t *trips) travel(shared []*errand) {
 
 // run makes a trip.
 func (t *trips) run(ctx context.Context, shared []*errand) {
+	defer func() { // there is not always a request around it
+		p := recover()
+		for _, e := range shared {
+			if p != nil {
+				e.err = fmt.Errorf("redis: panic: %v", p)
+			}
+			close(e.done)
+		}
+	}()
 	pipe := t.server.Pipeline()
 	for _, e := range shared {
 		e.queue(pipe)
 	}
 	exec(ctx, pipe)
-	for _, e := range shared {
-		close(e.done)
-	}
 }
 
 // idle tells that no trip is under way.
