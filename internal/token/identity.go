@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-	"unique"
 )
 
 // maxSubject is the longest "sub" in bytes (OpenID Connect Core 1.0, section 2).
@@ -112,9 +111,9 @@ func newIdentity(c claims, text []byte, i *Issuer, audience []string, raw string
 func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.Time) (*Identity, error) {
 	id := &Identity{
 		Issuer:    i.URL,
-		Audience:  shared(c.textOrTexts("aud")),
-		ACR:       unique.Make(c.text("acr")).Value(),
-		AMR:       shared(c.texts("amr")),
+		Audience:  c.textOrTexts("aud"),
+		ACR:       c.text("acr"),
+		AMR:       c.texts("amr"),
 		Email:     c.text("email"),
 		Name:      c.text("name"),
 		Leeway:    i.ClockSkew,
@@ -142,7 +141,7 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 			return nil, invalid("control character in a claim")
 		}
 	}
-	id.Groups = unique.Make(listed(groups)).Value()
+	id.Groups = listed(groups)
 	return id, nil
 }
 
@@ -193,17 +192,9 @@ func (c claims) scopes() []string {
 		name = "scp"
 	}
 	if s, ok := c[name].(string); ok {
-		return strings.Fields(unique.Make(s).Value())
+		return strings.Fields(s)
 	}
-	return shared(c.texts(name))
-}
-
-// shared has values that are the same for many users in memory once.
-func shared(values []string) []string {
-	for i, v := range values {
-		values[i] = unique.Make(v).Value()
-	}
-	return slices.Clip(values)
+	return c.texts(name)
 }
 
 func groupsOf(c claims, name string) []string {
