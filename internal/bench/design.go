@@ -113,6 +113,18 @@ func (l *lab) gate(ctx context.Context, s *storage, count int) (*design, error) 
 	return d, nil
 }
 
+// stripping is a node whose gate takes the token out of what goes to the app, as one
+// would where the app has no use for it.
+func (l *lab) stripping(ctx context.Context, s *storage) (*design, error) {
+	n, err := l.guard(ctx, "gate-stripping", s, "otp_server\n step_up {\n max_age 12h\n strip_token\n}")
+	if err != nil {
+		return nil, err
+	}
+	d := l.design("gate, Redis, strip_token", []*node{n}, s.redis)
+	d.storage = s
+	return d, nil
+}
+
 // gates are one node with the plugin for each storage, which most measurements share:
 // users need not enrol for each anew.
 func (l *lab) gates(ctx context.Context) (onRedis, onBbolt *design, err error) {

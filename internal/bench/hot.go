@@ -17,6 +17,10 @@ func measureHot(ctx context.Context, l *lab) (*report.Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	stripping, err := l.stripping(ctx, redis.storage)
+	if err != nil {
+		return nil, err
+	}
 	bare, err := l.bare(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -55,8 +59,8 @@ func measureHot(ctx context.Context, l *lab) (*report.Table, error) {
 		connections int
 		designs     []*design
 	}{
-		{connections, []*design{bare, redis, bbolt, oidc, fields, naive, forward}},
-		{1, []*design{bare, redis, bbolt, fields}},
+		{connections, []*design{bare, redis, bbolt, stripping, oidc, fields, naive, forward}},
+		{1, []*design{bare, redis, bbolt, stripping, fields}},
 	} {
 		scores, err := l.hold(ctx, contest{designs: turn.designs, expect: allPass, load: load.Load{Requests: requests, Connections: turn.connections}})
 		if err != nil {
@@ -65,7 +69,7 @@ func measureHot(ctx context.Context, l *lab) (*report.Table, error) {
 		for _, s := range scores {
 			var share, cpu report.Target
 			switch s.design {
-			case redis, bbolt:
+			case redis, bbolt, stripping:
 				share, cpu = report.AtLeast(0.95), report.AtMost(1.07)
 			case oidc:
 				share = report.AtLeast(0.96)
