@@ -2,6 +2,7 @@ package linearizability
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ const lull = 2 * time.Millisecond
 type countsLate struct{ store.Storage }
 
 func (s countsLate) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {
-	r, err := s.Load(ctx, k)
+	r, err := store.Load(ctx, s, k)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func (s spendsInSteps) Apply(ctx context.Context, k store.Key, c store.Change) (
 	if c.Spend == nil {
 		return s.Storage.Apply(ctx, k, c)
 	}
-	r, err := s.Load(ctx, k)
+	r, err := store.Load(ctx, s, k)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +108,19 @@ func (s *confirmsEarly) write() {
 }
 
 // Load returns the record as it will be.
-func (s *confirmsEarly) Load(ctx context.Context, k store.Key) (*store.Record, error) {
+func (s *confirmsEarly) Load(ctx context.Context, k store.Key) (store.Raw, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.load(ctx, k)
+	r, err := s.load(ctx, k)
+	if err != nil {
+		return store.Raw{}, err
+	}
+	text, err := json.Marshal(r)
+	return store.Raw{Found: true, Text: string(text)}, err
 }
 
 func (s *confirmsEarly) load(ctx context.Context, k store.Key) (*store.Record, error) {
-	r, err := s.Storage.Load(ctx, k)
+	r, err := store.Load(ctx, s.Storage, k)
 	if err != nil {
 		return nil, err
 	}

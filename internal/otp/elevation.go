@@ -20,26 +20,27 @@ type Standing struct {
 	// request pass, and never refuses one.
 	Remembered bool
 
-	confirmed  typeSet     // the types of which the subject has a factor
-	elevations []elevation // the newest of each type
+	confirmed typeSet // of which the subject has a factor
+	spent     typeSet // whose elevation is
+	// elevatedAt is when the newest elevation of each type was made, zero if there is
+	// none.
+	elevatedAt [len(gateTypes)]store.Instant
 	revokedAt  store.Instant
 
 	session *Session // that it was read with, nil for those of tokens
 	seen    sighting
-}
-
-// elevation is what counts of a [store.Elevation].
-type elevation struct {
-	Proof
-	spent bool
+	reading reading
 }
 
 // newStanding is what a record says of a session's proofs.
 func newStanding(r *store.Record, session string) Standing {
 	g := Standing{revokedAt: r.RevokedAt}
-	for _, t := range gateTypes {
+	for i, t := range gateTypes {
 		if e, found := r.Elevations[store.ElevationKey(session, string(t))]; found {
-			g.elevations = append(g.elevations, elevation{Proof{Type: t, At: e.At.Time()}, e.Spent})
+			g.elevatedAt[i] = e.At
+			if e.Spent {
+				g.spent |= setOf(t)
+			}
 		}
 		if r.HasConfirmedFactor(string(t)) {
 			g.confirmed |= setOf(t)
@@ -64,16 +65,32 @@ func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil && !who.Standing.Remembered {
 		return *who.Standing, nil
 	}
-	return s.readStanding(ctx, who, s.look(who.Subject))
+	return s.readStanding(ctx, s.vault.locate(who.Subject), who.Session, nil)
 }
 
-func (s *Service) readStanding(ctx context.Context, who Caller, seen sighting) (Standing, error) {
-	r, err := s.vault.Load(ctx, who.Subject)
+// readStanding asks the store. What was known of the session before need not be right
+// any more, but spares decoding the same record again.
+func (s *Service) readStanding(ctx context.Context, o owner, session string, known *Standing) (Standing, error) {
+	var g Standing
+	seen := s.look(o)
+	err := s.vault.Look(ctx, o, func(raw store.Raw) error {
+		now, text := store.At(s.now()), s.memory.hash(raw)
+		if known != nil && known.reading.serves(text, now) {
+			g = *known
+			return nil
+		}
+		r, err := raw.Record()
+		if err != nil {
+			return err
+		}
+		r.Prune(now)
+		g = newStanding(r, session)
+		g.reading = reading{text: text, until: r.NextExpiry(now)}
+		return nil
+	})
 	if err != nil {
 		return Standing{}, err
 	}
-	r.Prune(store.At(s.now()))
-	g := newStanding(r, who.Session)
 	g.seen = seen
 	return g, nil
 }
@@ -86,28 +103,30 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil {
 		return *who.Standing, nil
 	}
-	if g, found := s.memory.get(who.memoryKey(), s.vault.place.Load(), store.At(s.now())); found {
-		g := *g
+	known, holds := s.memory.get(who.memoryKey(), s.vault.place.Load(), store.At(s.now()))
+	if holds {
+		g := *known
 		g.Remembered = true
 		return g, nil
 	}
-	seen := s.look(who.Subject)
+	o := s.vault.locate(who.Subject)
+	seen := s.look(o)
 	if !s.memory.counts(seen, seen.place) {
-		return s.readStanding(ctx, who, seen)
+		return s.readStanding(ctx, o, who.Session, nil)
 	}
 	// What was asked before the last news is not for those who come after it.
-	question := strconv.FormatUint(seen.news, 10) + " " + s.vault.Hash(who.Subject) + " " + who.Session
+	question := strconv.FormatUint(seen.news, 10) + " " + o.in(seen.place).Subject + " " + who.Session
 	asked := false // by this request
 	answer, err, _ := s.recalls.Do(question, func() (any, error) {
 		asked = true
-		return s.readStanding(ctx, who, seen)
+		return s.readStanding(ctx, o, who.Session, known)
 	})
 	if err != nil {
 		return Standing{}, err
 	}
 	g := answer.(Standing)
 	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), store.At(s.now())) {
-		return s.readStanding(ctx, who, s.look(who.Subject)) // it came late
+		return s.readStanding(ctx, o, who.Session, nil) // it came late
 	}
 	g.Remembered = !asked
 	return g, nil
@@ -142,19 +161,24 @@ func (s *Service) Watch(ctx context.Context) {
 
 // Newest returns the newest elevation of one of types, spent or not.
 func (g Standing) Newest(types []Type) (newest Proof, found bool) {
-	for _, e := range g.elevations {
-		if slices.Contains(types, e.Type) && (!found || e.At.After(newest.At)) {
-			newest, found = e.Proof, true
+	var last store.Instant
+	for i, t := range gateTypes {
+		if at := g.elevatedAt[i]; at > last && slices.Contains(types, t) {
+			last, newest.Type = at, t
 		}
 	}
-	return newest, found
+	newest.At = last.Time()
+	return newest, last != 0
 }
 
 // HasUnspent tells whether [Service.Spend] would find an elevation now.
 func (g Standing) HasUnspent(types []Type, now time.Time) bool {
-	return slices.ContainsFunc(g.elevations, func(e elevation) bool {
-		return !e.spent && slices.Contains(types, e.Type) && store.At(e.At) >= store.At(now).Add(-unspentAge)
-	})
+	for i, t := range gateTypes {
+		if g.spent&setOf(t) == 0 && slices.Contains(types, t) && g.elevatedAt[i] >= store.At(now).Add(-unspentAge) {
+			return true
+		}
+	}
+	return false
 }
 
 // RevokedAt is when the subject was last revoked or reset, zero if it never was.

@@ -14,6 +14,10 @@ import (
 // request pass which another node has revoked.
 const remembered = 5 * time.Second
 
+// knownFor is how long a standing is kept to be compared with what the store says, so that
+// a record that did not change is not decoded again.
+const knownFor = time.Minute
+
 // memory holds the standings that let a request pass a gate, so that the next
 // requests of the session do not ask the store. It works only while the store
 // tells of every revocation, and forgets everything when news may have been
@@ -52,13 +56,25 @@ type sighting struct {
 	news  uint64
 }
 
+// reading tells what a standing was made of.
+type reading struct {
+	text  uint64        // the hash of what the store said
+	until store.Instant // from then on the same text says something else
+}
+
+// serves tells whether what is made of the text now is the same.
+func (r reading) serves(text uint64, now store.Instant) bool { return r.text == text && now < r.until }
+
+// hash tells one text from another.
+func (m *memory) hash(raw store.Raw) uint64 { return maphash.Comparable(m.seed, raw) }
+
 // newMemory remembers so many standings. A large session counts as several.
 func newMemory(standings int) *memory {
 	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, *Standing]{
 		MaximumWeight: uint64(standings),
 		Weigher:       func(_ memoryKey, s *Standing) uint32 { return s.weight() },
 		// What is too old is told by each use; this only frees the memory.
-		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *Standing](remembered),
+		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *Standing](knownFor),
 	})}
 }
 
@@ -81,7 +97,8 @@ func (m *memory) news(slot uint32) uint64 {
 	return m.missed.Load()<<32 + uint64(m.revoked[slot].Load())
 }
 
-// get returns what is remembered of a session whose record lies at p.
+// get returns what is known of a session whose record lies at p, nil if nothing is, and
+// whether it is remembered.
 func (m *memory) get(key memoryKey, p *place, now store.Instant) (*Standing, bool) {
 	s, found := m.standings.GetIfPresent(key)
 	return s, found && m.holds(s.seen, p, now)

@@ -267,6 +267,99 @@ func TestJoinedReads(t *testing.T) {
 	}
 }
 
+// TestKnownStanding: what was known of a session spares decoding its record, and never
+// makes a difference.
+func TestKnownStanding(t *testing.T) {
+	n, who := remembering(t)
+	other := who
+	other.Session = "another session"
+	secret := n.enrol(who, TOTP, "a")
+
+	read := func(known *Standing) Standing {
+		t.Helper()
+		s, err := n.readStanding(t.Context(), n.vault.locate(who.Subject), who.Session, known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	said := func(s Standing) Standing { // all but how it was read
+		s.seen, s.reading = sighting{}, reading{}
+		return s
+	}
+	for _, step := range []struct {
+		name    string
+		do      func()
+		decoded bool
+	}{
+		{"nothing", func() {}, false},
+		{"a moment", func() { n.clock.advance(time.Second) }, false},
+		{"a wrong code", func() { n.mustReject(who, "000000", reasonWrong, TOTP) }, true},
+		{"a code", func() { n.clock.advance(time.Minute); n.mustVerify(who, codeAt(t, secret, n.clock.now()), TOTP) }, true},
+		{"a code of another session", func() { n.clock.advance(time.Minute); n.mustVerify(other, codeAt(t, secret, n.clock.now()), TOTP) }, true},
+		{"an elevation spent", func() { _, err := n.Spend(t.Context(), other, []Type{TOTP}); must(t, err) }, true},
+		{"the end of an elevation", func() { n.clock.advance(1000 * time.Hour) }, true},
+		{"a revocation", func() { must(t, n.Revoke(t.Context(), who.Subject)) }, true},
+		{"the end of what was revoked", func() { n.clock.advance(revocationMemory) }, true},
+		{"a reset", func() { must(t, n.Reset(t.Context(), who.Subject)) }, true},
+	} {
+		known := read(nil)
+		mark := known
+		mark.session = new(Session)
+		step.do()
+		want := read(nil)
+		if got := read(&known); said(got) != said(want) {
+			t.Errorf("%s: got %+v, want %+v", step.name, got, want)
+		}
+		if got := read(&mark); (got.session == nil) != step.decoded {
+			t.Errorf("%s: decoded %t, want %t", step.name, got.session == nil, step.decoded)
+		}
+	}
+}
+
+// TestRecallKnown: a session that is asked of again after the five seconds.
+func TestRecallKnown(t *testing.T) {
+	n, who := remembering(t)
+	n.pass(who)
+	kept, _ := n.inMemory(who)
+	kept.confirmed = setOf(Recovery) // a mark
+	n.clock.advance(remembered)
+	s, err := n.Recall(t.Context(), who)
+	if err != nil || s.Remembered || !s.HasFactor([]Type{Recovery}) {
+		t.Fatalf("decoded again: %+v, %v", s, err)
+	}
+	n.Remember(who, s)
+	n.wantRemembered(who, true)
+	n.memory.Revoked(n.Hash(who.Subject))
+	n.wantRemembered(who, false)
+	must(t, n.Revoke(t.Context(), who.Subject))
+	if s, err = n.Recall(t.Context(), who); err != nil || s.RevokedAt().IsZero() {
+		t.Fatalf("not decoded: %+v, %v", s, err)
+	}
+}
+
+// BenchmarkReadStanding is what a request takes whose session is not remembered any
+// more, and what one that is not known.
+func BenchmarkReadStanding(b *testing.B) {
+	n, who := remembering(b)
+	n.enrol(who, TOTP, "a")
+	o := n.vault.locate(who.Subject)
+	s, err := n.readStanding(b.Context(), o, who.Session, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, known := range map[string]*Standing{"known": &s, "new": nil} {
+		b.Run("session="+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := n.readStanding(b.Context(), o, who.Session, known); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkRecall is the look that a request takes which passes.
 func BenchmarkRecall(b *testing.B) {
 	n, who := remembering(b)

@@ -380,7 +380,7 @@ func TestRecoveryEndsWithAStrongerFactor(t *testing.T) {
 		t.Errorf("%d are left", left)
 	}
 	if g, found := n.inMemory(who); found {
-		t.Errorf("remembered are %+v", g.elevations)
+		t.Errorf("remembered is %+v", g)
 	}
 	for _, e := range n.show(who).Elevations {
 		if e.Type == Recovery {

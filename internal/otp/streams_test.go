@@ -25,14 +25,10 @@ type inMemory struct {
 	most      int // that were loading at a time
 }
 
-func (s *inMemory) Load(_ context.Context, k store.Key) (*store.Record, error) {
+func (s *inMemory) Load(_ context.Context, k store.Key) (store.Raw, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := new(store.Record)
-	err := json.Unmarshal(s.records[k.Subject], r)
-	if s.records[k.Subject] == nil {
-		err = nil
-	}
+	text, found := s.records[k.Subject]
 	s.loading++
 	s.most = max(s.most, s.loading)
 	takes := s.takes
@@ -40,7 +36,7 @@ func (s *inMemory) Load(_ context.Context, k store.Key) (*store.Record, error) {
 	time.Sleep(takes)
 	s.mu.Lock()
 	s.loading--
-	return r, err
+	return store.Raw{Found: found, Text: string(text)}, nil
 }
 
 func (s *inMemory) step(k store.Key, step func(*store.Record) (ended bool)) {

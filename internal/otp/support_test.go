@@ -91,8 +91,8 @@ func tap[T any](s *tapped, step string, do func() (T, error)) (result T, err err
 	return result, err
 }
 
-func (s *tapped) Load(ctx context.Context, k store.Key) (*store.Record, error) {
-	return tap(s, "load", func() (*store.Record, error) { return s.Storage.Load(ctx, k) })
+func (s *tapped) Load(ctx context.Context, k store.Key) (store.Raw, error) {
+	return tap(s, "load", func() (store.Raw, error) { return s.Storage.Load(ctx, k) })
 }
 
 func (s *tapped) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {

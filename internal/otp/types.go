@@ -33,16 +33,16 @@ const (
 func Types() []Type { return []Type{Account, Login, DeviceTOTP, TOTP} }
 
 // GateTypes lists all types that a gate can take.
-func GateTypes() []Type { return append(Types(), Recovery) }
+func GateTypes() []Type { return slices.Clone(gateTypes[:]) }
 
-var gateTypes = GateTypes()
+var gateTypes = [...]Type{Account, Login, DeviceTOTP, TOTP, Recovery}
 
 // typeSet is a set of gateTypes.
 type typeSet uint8
 
 func setOf(types ...Type) (set typeSet) {
 	for _, t := range types {
-		if i := slices.Index(gateTypes, t); i >= 0 {
+		if i := slices.Index(gateTypes[:], t); i >= 0 {
 			set |= 1 << i
 		}
 	}

@@ -47,6 +47,20 @@ func (s Subject) in(p *place) store.Key {
 	return store.Key{Subject: p.index.Key(s.Issuer, s.ID), Canary: p.canary}
 }
 
+// located is an owner with its key, so that it is computed once for what is done with it.
+type located struct {
+	owner
+	place *place
+	key   store.Key
+}
+
+func (l located) in(p *place) store.Key {
+	if p == l.place {
+		return l.key
+	}
+	return l.owner.in(p)
+}
+
 // NewVault returns a vault. It does not reach for the storage yet.
 func NewVault(storage store.Storage, ring *seal.Ring, logger *slog.Logger) *Vault {
 	return &Vault{storage: storage, ring: ring, logger: logger}
@@ -61,7 +75,21 @@ var errElsewhere = errors.New("the record lies elsewhere by now")
 
 // Load returns the record of a subject.
 func (v *Vault) Load(ctx context.Context, s owner) (*store.Record, error) {
-	return within(ctx, v, s, v.storage.Load)
+	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Record, error) {
+		return store.Load(ctx, v.storage, key)
+	})
+}
+
+// Look calls look with what is written of a subject. Its error is that of Look.
+func (v *Vault) Look(ctx context.Context, s owner, look func(store.Raw) error) error {
+	_, err := within(ctx, v, s, func(ctx context.Context, key store.Key) (*struct{}, error) {
+		raw, err := v.storage.Load(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		return nil, look(raw)
+	})
+	return err
 }
 
 // Pay pays for an attempt.
@@ -120,6 +148,14 @@ func (v *Vault) Watch(ctx context.Context, l store.Listener) {
 	if w, ok := v.storage.(store.Watcher); ok {
 		w.Watch(ctx, l)
 	}
+}
+
+// locate looks up where the owner's record lies, if that is known.
+func (v *Vault) locate(o owner) owner {
+	if p := v.place.Load(); p != nil {
+		return located{o, p, o.in(p)}
+	}
+	return o
 }
 
 // Hash returns the keyed hash of a subject for logs: the key of its record.

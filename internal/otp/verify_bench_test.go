@@ -2,6 +2,7 @@ package otp_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -186,7 +187,10 @@ func (s *still) Canary(_ context.Context, c store.Canary) (store.Canary, error) 
 	return s.canary, nil
 }
 
-func (s *still) Load(context.Context, store.Key) (*store.Record, error) { return &s.record, nil }
+func (s *still) Load(context.Context, store.Key) (store.Raw, error) {
+	text, err := json.Marshal(s.record)
+	return store.Raw{Found: true, Text: string(text)}, err
+}
 
 func (s *still) Apply(_ context.Context, _ store.Key, c store.Change) (*store.Outcome, error) {
 	return s.record.Apply(c), nil

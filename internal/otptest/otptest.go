@@ -64,9 +64,9 @@ func NewStorage(t testing.TB) *Storage {
 var ErrOff = errors.New("the test switched it off")
 
 // Load implements [store.Storage].
-func (s *Storage) Load(ctx context.Context, k store.Key) (*store.Record, error) {
+func (s *Storage) Load(ctx context.Context, k store.Key) (store.Raw, error) {
 	if s.Off.Load() {
-		return nil, ErrOff
+		return store.Raw{}, ErrOff
 	}
 	return s.Store.Load(ctx, k)
 }

@@ -40,9 +40,9 @@ func (s *counted) step(name string) error {
 	return nil
 }
 
-func (s *counted) Load(ctx context.Context, k store.Key) (*store.Record, error) {
+func (s *counted) Load(ctx context.Context, k store.Key) (store.Raw, error) {
 	if err := s.step("load"); err != nil {
-		return nil, err
+		return store.Raw{}, err
 	}
 	return s.Storage.Load(ctx, k)
 }

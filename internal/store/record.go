@@ -207,38 +207,61 @@ func (r *Record) Expires() Instant {
 	if len(r.Credentials) > 0 || len(r.Recovery) > 0 {
 		return Never
 	}
-	last := r.RevokedUntil
-	if r.FactorsAt != 0 {
-		last = max(last, r.FactorsAt.Add(setupAge))
-	}
 	for _, f := range r.Factors {
 		if f.Expires == 0 {
 			return Never
 		}
-		last = max(last, f.Expires)
 	}
 	for _, c := range r.Counters {
 		if c.Total > 0 {
 			return Never
 		}
-		last = max(last, c.LockedUntil)
+	}
+	var last Instant
+	r.eachEnd(func(end Instant) { last = max(last, end) })
+	return last
+}
+
+// NextExpiry is the first moment after now in which something of the record ends,
+// [Never] if nothing does: until then [Record.Prune] does the same as now.
+func (r *Record) NextExpiry(now Instant) Instant {
+	next := Never
+	r.eachEnd(func(end Instant) {
+		if end > now {
+			next = min(next, end)
+		}
+	})
+	return next
+}
+
+// eachEnd calls do with the end of everything that may end by itself, zero for what
+// does not.
+func (r *Record) eachEnd(do func(Instant)) {
+	do(r.RevokedUntil)
+	if r.FactorsAt != 0 {
+		do(r.FactorsAt.Add(setupAge))
+	}
+	for _, c := range r.Counters {
+		do(c.LockedUntil)
 	}
 	for _, c := range r.Codes {
-		last = max(last, c.Expires)
+		do(c.Expires)
+	}
+	for _, f := range r.Factors {
+		do(f.Expires)
 	}
 	for _, e := range r.Elevations {
-		last = max(last, e.Expires)
-	}
-	for _, expires := range r.Sends {
-		last = max(last, expires)
-	}
-	for _, expires := range r.Members {
-		last = max(last, expires)
+		do(e.Expires)
 	}
 	for _, s := range r.Sessions {
-		last = max(last, s.Expires)
+		do(s.Expires)
 	}
-	return last
+	for _, end := range r.Members {
+		do(end)
+	}
+	for _, end := range r.Sends {
+		do(end)
+	}
 }
 
 // Never is later than every other instant.

@@ -20,9 +20,9 @@ import (
 // All errors but the ones below mean that the storage could not be asked or
 // did not answer in time; whoever waits for the answer must refuse.
 type Storage interface {
-	// Load returns the record at key, an empty one if there is none. It may
-	// hold what has expired: see [Record.Prune]. The caller may change it.
-	Load(ctx context.Context, key Key) (*Record, error)
+	// Load returns the record at key. It may hold what has expired: see
+	// [Record.Prune].
+	Load(ctx context.Context, key Key) (Raw, error)
 
 	// Pay runs [Record.Pay] on the record at key, atomically over all nodes,
 	// and returns once its effect would survive a crash of this process.
@@ -87,7 +87,7 @@ var (
 	// again, and repeat the step with the right key.
 	ErrCanary = errors.New("storage is not the one that was opened")
 
-	// ErrCorrupt is returned for a record that cannot be read. Its subject is
-	// refused; others are not affected.
+	// ErrCorrupt is returned for a record that cannot be read, by Load or by
+	// [Raw.Record]. Its subject is refused; others are not affected.
 	ErrCorrupt = errors.New("corrupt record")
 )

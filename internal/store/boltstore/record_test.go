@@ -52,7 +52,7 @@ func TestEncode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decode(text)
+	got, err := raw(text).Record()
 	if err != nil {
 		t.Fatal(err)
 	}

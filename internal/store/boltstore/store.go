@@ -38,21 +38,21 @@ func New(path string) *Store { return &Store{path: path, now: time.Now} }
 var ErrClosed = errors.New("database is closed")
 
 // Load implements [store.Storage].
-func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
+func (s *Store) Load(ctx context.Context, key store.Key) (store.Raw, error) {
 	w, err := s.open(ctx)
 	if err != nil {
-		return nil, err
+		return store.Raw{}, err
 	}
-	var r *store.Record
-	err = w.view(ctx, func(tx *bbolt.Tx) (err error) {
+	var r store.Raw
+	err = w.view(ctx, func(tx *bbolt.Tx) error {
 		if err := w.checkCanary(tx, key.Canary); err != nil {
 			return err
 		}
-		r, err = decode(tx.Bucket(records).Get([]byte(key.Subject)))
-		return err
+		r = raw(tx.Bucket(records).Get([]byte(key.Subject)))
+		return nil
 	})
-	if err != nil {
-		return nil, err
+	if err != nil { // then the view may still be under way, and r not ours
+		return store.Raw{}, err
 	}
 	return r, nil
 }
@@ -94,7 +94,7 @@ func (s *Store) step(ctx context.Context, key store.Key, now store.Instant, run 
 			return err
 		}
 		bucket := tx.Bucket(records)
-		r, err := decode(bucket.Get([]byte(key.Subject)))
+		r, err := raw(bucket.Get([]byte(key.Subject))).Record()
 		if err != nil {
 			return err
 		}

@@ -18,14 +18,14 @@ import (
 // It reads without a script, which would cost the server ten times as much. Whatever
 // comes of that but a record, or none, of the store that is expected, the script looks
 // into, from the beginning.
-func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) {
+func (s *Store) Load(ctx context.Context, key store.Key) (store.Raw, error) {
 	ctx, cancel := s.timeLimit(ctx)
 	defer cancel()
 	place := s.placeOf(key.Subject)
 	q := question{record: place + key.Subject, fingerprint: place + fingerprintName}
 	server, err := s.reads.masterOf(ctx, q.record)
 	if err != nil {
-		return nil, err
+		return store.Raw{}, err
 	}
 	var (
 		text, canary string
@@ -38,13 +38,13 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Record, error) 
 	switch {
 	case err != nil && !errors.As(err, &said):
 		s.reads.suspect(ctx, err)
-		return nil, err
+		return store.Raw{}, err
 	case err != nil || canary != key.Canary:
 		return s.loadByScript(ctx, key)
 	case !found:
-		return new(store.Record), nil
+		return store.Raw{}, nil
 	}
-	return decode(q.record, text)
+	return raw(q.record, text), nil
 }
 
 // question is one for a record, and the fingerprint beside it.
@@ -98,22 +98,22 @@ func (q *question) answer() (record string, found bool, canary string, err error
 
 // loadByScript brings the fingerprint where it is missing, follows a cluster's
 // redirections, and tells what is wrong.
-func (s *Store) loadByScript(ctx context.Context, key store.Key) (*store.Record, error) {
+func (s *Store) loadByScript(ctx context.Context, key store.Key) (store.Raw, error) {
 	name, cmd, err := s.onRecord(ctx, s.reads, loadScript, key)
 	if err != nil {
-		return nil, err
+		return store.Raw{}, err
 	}
 	reply, err := cmd.Slice()
 	switch {
 	case err != nil:
-		return nil, err
+		return store.Raw{}, err
 	case len(reply) != 2 || reply[0] != name:
-		return nil, errMixedUp
+		return store.Raw{}, errMixedUp
 	case reply[1] == nil:
-		return new(store.Record), nil
+		return store.Raw{}, nil
 	}
 	text, _ := reply[1].(string)
-	return decode(name, text)
+	return raw(name, text), nil
 }
 
 var errMixedUp = errors.New("redis: this is not the answer to what was asked")

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -112,22 +111,12 @@ func (s *Store) step(ctx context.Context, sc *script, name string, key store.Key
 	if err := json.Unmarshal([]byte(reply[0]), answer); err != nil {
 		return nil, fmt.Errorf("redis: answer to a step: %w", err)
 	}
-	return decode(record, reply[1])
+	return raw(record, reply[1]).Record()
 }
 
-// decode reads a record. It carries its own key, so that an answer that
-// belongs to another question, or a record that was moved to another subject,
-// is not taken for the right one.
-func decode(key, text string) (*store.Record, error) {
-	var r struct {
-		Key string `json:"key"`
-		store.Record
-	}
-	// As in package boltstore.
-	if err := jsonv2.Unmarshal([]byte(text), &r); err != nil || r.Key != key {
-		return nil, store.ErrCorrupt
-	}
-	return &r.Record, nil
-}
+// raw is a record as it was read. It carries its own key, so that an answer that
+// belongs to another question, or a record that was moved to another subject, is not
+// taken for the right one.
+func raw(key, text string) store.Raw { return store.Raw{Found: true, Text: text, Key: key} }
 
 var _ store.Storage = (*Store)(nil)

@@ -75,7 +75,7 @@ func (n *nodes) next() *Store {
 	return s
 }
 
-func (n *nodes) Load(ctx context.Context, key store.Key) (*store.Record, error) {
+func (n *nodes) Load(ctx context.Context, key store.Key) (store.Raw, error) {
 	return n.next().Load(ctx, key)
 }
 

@@ -24,8 +24,11 @@ type memory struct {
 	records map[string][]byte // as JSON
 }
 
-func (m *memory) Load(ctx context.Context, key store.Key) (r *store.Record, err error) {
-	err = m.step(ctx, key, 0, func(stored *store.Record) { r = stored })
+func (m *memory) Load(ctx context.Context, key store.Key) (r store.Raw, err error) {
+	err = m.step(ctx, key, 0, func(*store.Record) {
+		text, found := m.records[key.Subject]
+		r = store.Raw{Found: found, Text: string(text)}
+	})
 	return r, err
 }
 
