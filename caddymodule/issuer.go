@@ -109,11 +109,11 @@ func (a *App) provisionTokens(resolve resolver, remembered int) error {
 // issuer says that the address is the user's, or says nothing about it and is
 // trusted with that. Empty: nowhere.
 func (a *App) mailAddress(id *token.Identity) string {
-	verified := id.EmailVerified != nil && *id.EmailVerified
-	if _, said := id.Claims()["email_verified"]; !said {
+	verified, said := id.Claims()["email_verified"]
+	if !said {
 		verified = a.trustEmail[id.Issuer]
 	}
-	if !verified || !notify.IsAddress(id.Email) {
+	if verified != true || !notify.IsAddress(id.Email) {
 		return ""
 	}
 	return id.Email

@@ -15,13 +15,12 @@ func TestMailAddress(t *testing.T) {
 		address = "ada@example.com"
 	)
 	a := &App{trustEmail: map[string]bool{strict: false, trusted: true}}
-	yes, no := true, false
-	verified := func(claim any, flag *bool) *token.Identity {
+	verified := func(claim any) *token.Identity {
 		claims, err := json.Marshal(map[string]any{"email": address, "email_verified": claim})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &token.Identity{Email: address, EmailVerified: flag, RawClaims: string(claims)}
+		return &token.Identity{Email: address, RawClaims: string(claims)}
 	}
 	unsaid := &token.Identity{Email: address, RawClaims: `{"email":"` + address + `"}`}
 	for _, test := range []struct {
@@ -29,12 +28,12 @@ func TestMailAddress(t *testing.T) {
 		id              *token.Identity
 		strict, trusted string
 	}{
-		{"verified", verified(true, &yes), address, address},
-		{"not verified", verified(false, &no), "", ""},
+		{"verified", verified(true), address, address},
+		{"not verified", verified(false), "", ""},
 		{"not said", unsaid, "", address},
-		{"said in a text", verified("true", nil), "", ""},
-		{"denied in a text", verified("false", nil), "", ""},
-		{"null", verified(nil, nil), "", ""},
+		{"said in a text", verified("true"), "", ""},
+		{"denied in a text", verified("false"), "", ""},
+		{"null", verified(nil), "", ""},
 	} {
 		for issuer, want := range map[string]string{strict: test.strict, trusted: test.trusted, "https://other.example": test.strict} {
 			id := *test.id
@@ -48,7 +47,7 @@ func TestMailAddress(t *testing.T) {
 		"", "ada", "@example.com", "Ada <ada@example.com>", "<ada@example.com>", "ada@example.com, eve@example.com",
 		" ada@example.com", "ada@example.com ", "ada@example.com (Ada)", "ada@example.com\r\nBcc: eve@example.com", `"a b"@example.com`,
 	} {
-		id := verified(true, &yes)
+		id := verified(true)
 		id.Email = email
 		if got := a.mailAddress(id); got != "" {
 			t.Errorf("%q is mailed to as %q", email, got)

@@ -28,7 +28,7 @@ type verdict struct {
 // sizeOfOne is the size of its claims, in bytes, up to which a token counts as one.
 const sizeOfOne = 2 << 10
 
-func (v *verdict) weight() uint32 {
+func (v verdict) weight() uint32 {
 	if v.identity == nil {
 		return 1
 	}
@@ -38,33 +38,33 @@ func (v *verdict) weight() uint32 {
 // cache holds verdicts for a time. Where there are more than it has room for, those
 // that are used least give way.
 type cache struct {
-	verdicts *otter.Cache[tokenHash, *verdict]
+	verdicts *otter.Cache[tokenHash, verdict]
 }
 
 // newCache makes a cache of so many tokens. A large one counts as several.
 func newCache(tokens int, now func() time.Time) *cache {
-	return &cache{otter.Must(&otter.Options[tokenHash, *verdict]{
+	return &cache{otter.Must(&otter.Options[tokenHash, verdict]{
 		MaximumWeight: uint64(tokens),
-		Weigher:       func(_ tokenHash, v *verdict) uint32 { return v.weight() },
+		Weigher:       func(_ tokenHash, v verdict) uint32 { return v.weight() },
 		// That they end is checked with each use; this only frees the memory. Of what is
 		// over already, as a token within the clock skew is, too: zero is no end to otter.
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[tokenHash, *verdict]) time.Duration {
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[tokenHash, verdict]) time.Duration {
 			return max(e.Value.until.Sub(now()), 1)
 		}),
 	})}
 }
 
 // get returns the verdict put under the hash, unless its time is over.
-func (c *cache) get(h tokenHash, now time.Time) (*verdict, bool) {
+func (c *cache) get(h tokenHash, now time.Time) (verdict, bool) {
 	v, ok := c.verdicts.GetIfPresent(h)
 	if !ok || !now.Before(v.until) {
-		return nil, false
+		return verdict{}, false
 	}
 	return v, true
 }
 
 // put keeps a verdict until its time is over, which is no longer part of it.
-func (c *cache) put(h tokenHash, v *verdict) { c.verdicts.Set(h, v) }
+func (c *cache) put(h tokenHash, v verdict) { c.verdicts.Set(h, v) }
 
 // drop forgets a verdict.
 func (c *cache) drop(h tokenHash) { c.verdicts.Invalidate(h) }

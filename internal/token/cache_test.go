@@ -8,7 +8,7 @@ import (
 )
 
 func (c *cache) putUntil(n int, until time.Time, claims string) {
-	c.put(hashOf(strconv.Itoa(n)), &verdict{identity: &Identity{RawClaims: claims}, until: until})
+	c.put(hashOf(strconv.Itoa(n)), verdict{identity: &Identity{RawClaims: claims}, until: until})
 }
 
 func (c *cache) has(n int, now time.Time) bool {

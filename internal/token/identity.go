@@ -39,8 +39,6 @@ type Identity struct {
 	AMR []string
 	// Email is the claim "email"; empty unless it is a string.
 	Email string
-	// EmailVerified is the claim "email_verified"; nil unless it is a boolean.
-	EmailVerified *bool
 	// Name is the claim "name"; empty unless it is a string.
 	Name string
 	// Groups are the user's groups, separated by commas, without those of which that
@@ -103,6 +101,7 @@ func newIdentity(c claims, text []byte, i *Issuer, audience []string, raw string
 		return nil, err
 	}
 	id.Expiry, id.Session, id.Scopes = expiry, sessionOf(c, raw), c.scopes()
+	id.compact()
 	return id, nil
 }
 
@@ -126,9 +125,6 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 	if !id.HasAudience(audience) {
 		return nil, invalid("made for another audience")
 	}
-	if verified, ok := c["email_verified"].(bool); ok {
-		id.EmailVerified = &verified
-	}
 	if at, ok := c.time("auth_time"); ok && !at.After(now.Add(i.ClockSkew)) {
 		id.AuthTime = at
 	}
@@ -143,6 +139,31 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 	}
 	id.Groups = listed(groups)
 	return id, nil
+}
+
+// compact leaves one text of an identity's strings and one array of its lists: the
+// garbage collector looks at all objects of all remembered tokens, time and again.
+func (i *Identity) compact() {
+	if len(i.RawClaims) > maxSize {
+		return // an answer to introspection: long to search, and rare
+	}
+	text := i.RawClaims + i.Session + i.Groups
+	lists := slices.Concat(i.Audience, i.Scopes, i.AMR)
+	parts := []*string{&i.RawClaims, &i.Subject, &i.Session, &i.ACR, &i.Email, &i.Name, &i.Groups}
+	for n := range lists {
+		parts = append(parts, &lists[n])
+	}
+	for _, s := range parts {
+		// One that was escaped in the claims stays what it is.
+		if at := strings.Index(text, *s); at >= 0 {
+			*s = text[at : at+len(*s)]
+		}
+	}
+	for _, list := range []*[]string{&i.Audience, &i.Scopes, &i.AMR} {
+		if n := len(*list); n > 0 {
+			*list, lists = lists[:n:n], lists[n:]
+		}
+	}
 }
 
 // checkLinkedIdentity holds a token to the issuer's linked_identity.

@@ -257,7 +257,7 @@ func TestSessionIdentity(t *testing.T) {
 		with("amr", []string{"pwd"}).with("realm", object{"roles": []string{"staff"}}).
 		with("sid", "s-1").with("scope", "everything").with("exp", now-86400)
 
-	claims, verified := toJSON(body), true
+	claims := toJSON(body)
 	got, err := v.Identity(r.URL, "browser:x", []string{"openid"}, claims)
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestSessionIdentity(t *testing.T) {
 	want := &Identity{
 		Issuer: r.URL, Subject: "alice", Session: "browser:x", Audience: []string{"web"}, Scopes: []string{"openid"},
 		AuthTime: time.Unix(now-60, 0).UTC(), IssuedAt: time.Unix(now-10, 0).UTC(), ACR: "2", AMR: []string{"pwd"},
-		Email: "alice@example.com", EmailVerified: &verified, Name: "Alice", Groups: "staff",
+		Email: "alice@example.com", Name: "Alice", Groups: "staff",
 		Leeway: DefaultClockSkew, RawClaims: string(claims),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

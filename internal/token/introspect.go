@@ -53,24 +53,24 @@ func newIntrospector(i *Issuer, tokens int, now func() time.Time, log *slog.Logg
 }
 
 // verify judges an opaque token.
-func (n *introspector) verify(ctx context.Context, raw string, h tokenHash) (*verdict, error) {
+func (n *introspector) verify(ctx context.Context, raw string, h tokenHash) (verdict, error) {
 	now := n.now()
 	if v, ok := n.refused.get(h, now); ok {
-		return nil, v.err
+		return verdict{}, v.err
 	}
 	generation := n.issuer.Keys.generation(now)
 	answer, text, err := n.call(ctx, raw)
 	n.report(err)
 	if err != nil {
-		return nil, ErrUnavailable
+		return verdict{}, ErrUnavailable
 	}
 	now = n.now()
 	id, err := n.read(answer, text, raw, now)
 	if err != nil {
-		n.refused.put(h, &verdict{err: err, until: now.Add(inactiveLives)})
-		return nil, err
+		n.refused.put(h, verdict{err: err, until: now.Add(inactiveLives)})
+		return verdict{}, err
 	}
-	return &verdict{identity: id, issuer: n.issuer, generation: generation, until: earlier(now.Add(activeLives), id.Expiry)}, nil
+	return verdict{identity: id, issuer: n.issuer, generation: generation, until: earlier(now.Add(activeLives), id.Expiry)}, nil
 }
 
 // read holds an answer to the same rules as a JWT.

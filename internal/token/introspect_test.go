@@ -168,7 +168,7 @@ func TestIntrospectionCache(t *testing.T) {
 	t.Run("made-up tokens do not drive it out", func(t *testing.T) {
 		mustVerify(t, v, opaque+"y")
 		for n := range 2000 {
-			v.introspector.refused.put(hashOf(strconv.Itoa(n)), &verdict{err: invalid("not active"), until: c.now().Add(time.Second)})
+			v.introspector.refused.put(hashOf(strconv.Itoa(n)), verdict{err: invalid("not active"), until: c.now().Add(time.Second)})
 		}
 		mustVerify(t, v, opaque+"y")
 		expect(1)

@@ -165,7 +165,7 @@ func (v *Verifier) check(ctx context.Context, raw string, h tokenHash) (id *Iden
 			id, err = nil, ErrUnavailable
 		}
 	}()
-	var found *verdict
+	var found verdict
 	switch {
 	case !isBearerSyntax(raw):
 		err = invalid("malformed token")
@@ -184,20 +184,20 @@ func (v *Verifier) check(ctx context.Context, raw string, h tokenHash) (id *Iden
 }
 
 // verifyJWT is the path of a signed token.
-func (v *Verifier) verifyJWT(ctx context.Context, raw string) (*verdict, error) {
+func (v *Verifier) verifyJWT(ctx context.Context, raw string) (verdict, error) {
 	t, issuer, err := v.genuine(ctx, raw, (*jwt).checkKind)
 	if err != nil {
-		return nil, err
+		return verdict{}, err
 	}
 	now := v.now()
 	id, err := newIdentity(t.claims, t.payload, issuer, issuer.Audience, raw, now)
 	if err != nil {
-		return nil, err
+		return verdict{}, err
 	}
 	if err := checkLinkedIdentity(t.claims, issuer); err != nil {
-		return nil, err
+		return verdict{}, err
 	}
-	return &verdict{identity: id, issuer: issuer, generation: t.generation, until: earlier(now.Add(cacheLives), id.Expiry)}, nil
+	return verdict{identity: id, issuer: issuer, generation: t.generation, until: earlier(now.Add(cacheLives), id.Expiry)}, nil
 }
 
 // genuine takes a JWT apart and proves that its issuer signed it. The kind of
