@@ -78,9 +78,12 @@ type Options struct {
 // set is the pages in one language.
 type set map[string]*template.Template
 
+// get returns them, as a function that may have yet to make them does.
+func (s set) get() (set, error) { return s, nil }
+
 // New reads and tries out what the options name: a logo that cannot be shown, a
 // template that cannot be executed in every state and language, and an HTML file
-// of another name are errors.
+// of another name are errors. What is built in has been tried by this package's tests.
 func New(o Options) (*Pages, error) {
 	p := &Pages{title: strings.TrimSpace(o.Title)}
 	if o.LogoPath != "" {
@@ -90,22 +93,35 @@ func New(o Options) (*Pages, error) {
 		}
 		p.logo = logo
 	}
-	load := builtIn
-	if o.TemplateDir != "" {
-		load = func() ([]set, error) { return loadSets(o.TemplateDir) }
+	if o.TemplateDir == "" {
+		p.sets = builtIn
+		return p, nil
 	}
 	var err error
-	if p.sets, err = load(); err != nil {
+	if p.sets, err = loadSets(o.TemplateDir); err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
 	return p, nil
 }
 
-// builtIn are the built-in templates, which every configuration shares.
-var builtIn = sync.OnceValues(func() ([]set, error) { return loadSets("") })
+// builtIn are the built-in pages, which every configuration shares. Those in a language
+// are made when one is first shown in it: a parsed template takes far more memory than
+// its source, and a site without browsers shows none.
+var builtIn = func() (sets []func() (set, error)) {
+	for _, l := range languages {
+		sets = append(sets, sync.OnceValues(func() (set, error) {
+			sources, err := readTemplates("")
+			if err != nil {
+				return nil, err
+			}
+			return parse(sources, l)
+		}))
+	}
+	return sets
+}()
 
 // loadSets parses the templates, those of a folder before ours, and tries them.
-func loadSets(dir string) (sets []set, err error) {
+func loadSets(dir string) (sets []func() (set, error), err error) {
 	sources, err := readTemplates(dir)
 	if err != nil {
 		return nil, err
@@ -118,7 +134,7 @@ func loadSets(dir string) (sets []set, err error) {
 		if err := s.try(l); err != nil {
 			return nil, err
 		}
-		sets = append(sets, s)
+		sets = append(sets, s.get)
 	}
 	return sets, nil
 }

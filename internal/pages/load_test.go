@@ -25,6 +25,19 @@ func directory(t *testing.T, files map[string]string) string {
 
 const fields = `<form><input name="otp"></form>`
 
+// What is built in is made when it is shown, which is late for an error.
+func TestBuiltIn(t *testing.T) {
+	for i, l := range languages {
+		s, err := builtIn[i]()
+		if err == nil {
+			err = s.try(l)
+		}
+		if err != nil {
+			t.Errorf("%v: %v", l.tag, err)
+		}
+	}
+}
+
 func TestTemplatesReplaced(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -18,7 +18,7 @@ import (
 type Pages struct {
 	title string
 	logo  template.URL
-	sets  []set // in the order of languages
+	sets  []func() (set, error) // in the order of languages
 }
 
 // StepUp asks for a one-time password.
@@ -74,7 +74,11 @@ func (p *Pages) frame(r *http.Request) (lang int, f Frame) {
 func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, page string, framed func(Frame) any) {
 	lang, f := p.frame(r)
 	var body bytes.Buffer
-	if err := p.sets[lang][page].Execute(&body, framed(f)); err != nil {
+	templates, err := p.sets[lang]()
+	if err == nil {
+		err = templates[page].Execute(&body, framed(f))
+	}
+	if err != nil {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
 		return

@@ -43,22 +43,33 @@ func parseCPU(stat []byte) (time.Duration, error) {
 
 // PeakRSS returns the most memory that the process has held at once, in bytes.
 func (p *Process) PeakRSS() (int64, error) {
+	return p.status("VmHWM")
+}
+
+// FileRSS returns how much of the memory that the process holds now is mapped from
+// files, in bytes: its program above all. The kernel takes that back where it is short
+// of memory, and processes share it.
+func (p *Process) FileRSS() (int64, error) {
+	return p.status("RssFile")
+}
+
+func (p *Process) status(field string) (int64, error) {
 	status, err := p.read("status")
 	if err != nil {
 		return 0, err
 	}
-	return parsePeakRSS(status)
+	return parseStatus(status, field)
 }
 
-// parsePeakRSS reads VmHWM (proc_pid_status(5)).
-func parsePeakRSS(status []byte) (int64, error) {
+// parseStatus reads a field that is an amount of memory (proc_pid_status(5)).
+func parseStatus(status []byte, field string) (int64, error) {
 	for line := range bytes.Lines(status) {
-		if value, found := bytes.CutPrefix(line, []byte("VmHWM:")); found {
+		if value, found := bytes.CutPrefix(line, []byte(field+":")); found {
 			kib, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("status has no VmHWM")
+	return 0, fmt.Errorf("status has no %s", field)
 }
 
 func (p *Process) read(name string) ([]byte, error) {

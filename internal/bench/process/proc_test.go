@@ -22,12 +22,17 @@ func TestParseCPU(t *testing.T) {
 	}
 }
 
-func TestParsePeakRSS(t *testing.T) {
+func TestParseStatus(t *testing.T) {
 	t.Parallel()
-	if got, err := parsePeakRSS([]byte("Name:\tcaddy\nVmHWM:\t   46080 kB\nVmRSS:\t   1 kB\n")); err != nil || got != 45<<20 {
-		t.Errorf("got %d, %v", got, err)
+	const status = "Name:\tcaddy\nVmHWM:\t   46080 kB\nVmRSS:\t   1 kB\nRssFile:\t   2048 kB\n"
+	for field, want := range map[string]int64{"VmHWM": 45 << 20, "RssFile": 2 << 20} {
+		if got, err := parseStatus([]byte(status), field); err != nil || got != want {
+			t.Errorf("%s: got %d, %v, want %d", field, got, err, want)
+		}
 	}
-	if got, err := parsePeakRSS([]byte("Name:\tcaddy\n")); err == nil {
-		t.Errorf("got %d", got)
+	for _, field := range []string{"RssAnon", "Name"} {
+		if got, err := parseStatus([]byte(status), field); err == nil {
+			t.Errorf("%s: got %d", field, got)
+		}
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
+// bufferSize is how much of commands, or of answers, a connection holds at once.
+const bufferSize = 8 << 10
+
 // servers are those of any [Mode]. A command goes to the master that has its key.
 type servers struct {
 	all     subscriber
@@ -81,6 +84,11 @@ func (o Options) client(addr string) *redis.Options {
 
 		// Pipelines need no connections of their own.
 		PipelinePoolSize: -1,
+
+		// A record is about 1 KiB, and few share a trip: by default each connection
+		// would keep 64 KiB.
+		ReadBufferSize:  bufferSize,
+		WriteBufferSize: bufferSize,
 	}
 }
 
@@ -98,6 +106,7 @@ func (o Options) failover() *redis.FailoverOptions {
 		ContextTimeoutEnabled: c.ContextTimeoutEnabled,
 		DialTimeout:           c.DialTimeout, ReadTimeout: c.ReadTimeout, WriteTimeout: c.WriteTimeout, PoolTimeout: c.PoolTimeout,
 		Protocol: c.Protocol, DisableIdentity: c.DisableIdentity, PipelinePoolSize: c.PipelinePoolSize,
+		ReadBufferSize: c.ReadBufferSize, WriteBufferSize: c.WriteBufferSize,
 	}
 }
 
