@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/caddy-otp/caddy-otp/internal/bench/load"
-	"github.com/caddy-otp/caddy-otp/internal/bench/process"
 	"github.com/caddy-otp/caddy-otp/internal/bench/report"
 )
 
@@ -102,16 +101,6 @@ func (l *lab) peaks(ctx context.Context, sessions int) (gates [2]peak, bare peak
 		medians[i] = peak{report.Median(all[i]), report.Median(files[i])}
 	}
 	return [2]peak(medians[:2]), medians[2], nil
-}
-
-// evict has the kernel forget a program that was just written: then it is read from the
-// disk where it is used, as an installed one is after the machine has started. Linux
-// maps what it holds of a file in pieces as large as it came in, used or not: of the same
-// program, 40 or 56 MiB are resident, depending on how it was written, and of a larger
-// one, 4 or 10 MiB more.
-func evict(ctx context.Context, path string) error {
-	_, err := process.Run(ctx, "dd", "of="+path, "oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none")
-	return err
 }
 
 // sessionSizes returns how much memory a session takes, in bytes, for each number of
