@@ -15,20 +15,19 @@ const MaxBody = 16 << 10
 // A body that is announced as too large is not read at all. A body that breaks
 // off is InvalidBody.
 func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *Error) {
-	tooLarge := &Error{
-		Code:   BodyTooLarge,
-		Detail: fmt.Sprintf("The request body is larger than %d bytes.", MaxBody),
-	}
 	if r.ContentLength > MaxBody {
-		return nil, tooLarge
+		return nil, tooLarge(MaxBody)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if limit, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		tooLarge.Detail = fmt.Sprintf("The request body is larger than %d bytes.", limit.Limit)
-		return nil, tooLarge
+		return nil, tooLarge(limit.Limit)
 	}
 	if err != nil {
 		return nil, invalid("", "The request body could not be read to its end.")
 	}
 	return body, nil
+}
+
+func tooLarge(limit int64) *Error {
+	return &Error{Code: BodyTooLarge, Detail: fmt.Sprintf("The request body is larger than %d bytes.", limit)}
 }

@@ -3,9 +3,13 @@ package jsonapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxDepth is how deep objects and arrays may lie in each other.
@@ -25,17 +29,20 @@ func ParseObject(body []byte) (Object, *Error) {
 		return nil, invalid("", "The request body is empty.")
 	case !utf8.Valid(body):
 		return nil, invalid("", "The request body is not UTF-8.")
-	case !json.Valid(body):
-		return nil, invalid("", "The request body is not JSON.")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber() // or numbers over float64's range would be errors
-	if fault := checkValue(decoder, 0); fault != "" {
-		return nil, invalid("", fault)
-	}
-	o, ok := parse[Object](body)
-	if !ok {
+	var o Object
+	// What is invalid after that is half a surrogate pair, which String refuses.
+	err := jsonv2.Unmarshal(body, &o, jsontext.AllowInvalidUTF8(true))
+	var mismatch *jsonv2.SemanticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return nil, invalid("", "The request body has an object with the same name twice.")
+	case errors.As(err, &mismatch), err == nil && o == nil: // null
 		return nil, invalid("", "The request body must be a JSON object.")
+	case err != nil:
+		return nil, invalid("", "The request body is not JSON.")
+	case depth(body) > maxDepth:
+		return nil, invalid("", "The request body is nested too deeply.")
 	}
 	return o, nil
 }
@@ -140,40 +147,24 @@ func parseString(value []byte) (string, bool) {
 	return s, ok && !strings.ContainsRune(s, utf8.RuneError)
 }
 
-// checkValue walks over the decoder's next value and says what is wrong if that
-// lies too deep or has an object with a name twice.
-func checkValue(d *json.Decoder, depth int) (fault string) {
-	token, err := d.Token()
-	if err != nil {
-		return "The request body is not JSON."
-	}
-	open, ok := token.(json.Delim)
-	if !ok {
-		return ""
-	}
-	if depth == maxDepth {
-		return "The request body is nested too deeply."
-	}
-	names := make(map[json.Token]bool)
-	for d.More() {
-		if open == '{' {
-			name, err := d.Token()
-			if err != nil {
-				return "The request body is not JSON."
-			}
-			if names[name] {
-				return "The request body has an object with the same name twice."
-			}
-			names[name] = true
-		}
-		if fault := checkValue(d, depth+1); fault != "" {
-			return fault
+// depth tells how deep objects and arrays lie in each other in a text that is JSON.
+func depth(text []byte) (deepest int) {
+	open, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			open++
+			deepest = max(deepest, open)
+		case c == '}' || c == ']':
+			open--
 		}
 	}
-	if _, err := d.Token(); err != nil { // the closing delimiter
-		return "The request body is not JSON."
-	}
-	return ""
+	return deepest
 }
 
 func invalid(pointer, detail string) *Error {

@@ -21,6 +21,8 @@ func TestParseObject(t *testing.T) {
 		`{"":[1e999,true,null,"x"]}`:  {"": json.RawMessage(`[1e999,true,null,"x"]`)},
 		nested(15):                    {"a": json.RawMessage(strings.Repeat("[", 15) + strings.Repeat("]", 15))},
 		`{"n":123456789012345678901}`: {"n": json.RawMessage(`123456789012345678901`)},
+		`{"a":"` + deep + `"}`:        {"a": json.RawMessage(`"` + deep + `"`)},
+		`{"a":"\"` + deep + `\\"}`:    {"a": json.RawMessage(`"\"` + deep + `\\"`)},
 	} {
 		got, err := ParseObject([]byte(body))
 		if err != nil {
@@ -38,7 +40,7 @@ func TestParseObjectRefuses(t *testing.T) {
 		`{} {}`, `{}x`, `{},`, `{}]`, "{}\x00", `{"a":1}{"a":2}`, `{"a":1}/**/`, "\ufeff{}",
 		`{"otp":"1","otp":"2"}`, `{"otp":"1","\u006ftp":"2"}`, `{"a":{"x":1,"x":1}}`, `{"a":[{"x":1,"x":1}]}`, `{"":1,"":2}`,
 		"{\"a\":\"\xff\"}", "{\"\xc3\x28\":1}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":\"\n\"}",
-		nested(16), nested(MaxBody / 2), strings.Repeat("[", MaxBody), strings.Repeat(`{"a":`, MaxBody/5),
+		nested(16), `{"a":"]\\","b":` + deep + strings.Repeat("]", len(deep)) + `}`, nested(MaxBody / 2), strings.Repeat("[", MaxBody), strings.Repeat(`{"a":`, MaxBody/5),
 	} {
 		o, err := ParseObject([]byte(body))
 		if err == nil || err.Code != InvalidBody || err.Detail == "" || o != nil {
@@ -46,6 +48,9 @@ func TestParseObjectRefuses(t *testing.T) {
 		}
 	}
 }
+
+// deep are too many arrays.
+var deep = strings.Repeat("[", maxDepth)
 
 // nested returns an object with arrays that lie depth deep.
 func nested(depth int) string {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-otp/caddy-otp/internal/store"
@@ -108,7 +109,7 @@ func (s *Store) step(ctx context.Context, sc *script, name string, key store.Key
 	case len(reply) != 2:
 		return nil, fmt.Errorf("redis: %d parts in the answer to a step, want 2", len(reply))
 	}
-	if err := json.Unmarshal([]byte(reply[0]), answer); err != nil {
+	if err := jsonv2.Unmarshal([]byte(reply[0]), answer); err != nil {
 		return nil, fmt.Errorf("redis: answer to a step: %w", err)
 	}
 	return raw(record, reply[1]).Record()
