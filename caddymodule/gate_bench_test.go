@@ -167,7 +167,7 @@ func TestGateAllocates(t *testing.T) {
 			r.reset()
 			g.serve(t, r)
 		})
-		if allocations > 5 {
+		if allocations > 4 {
 			t.Errorf("%s: %.0f allocations", name, allocations)
 		}
 	}

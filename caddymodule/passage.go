@@ -28,19 +28,18 @@ type passage struct {
 	identity *token.Identity
 	source   source // what it was told from
 	bearer   bearer
-	admitted bool // a handler accepted it, so that the app is told
-	stripped bool // we took the token out of the request
+	jar      cookie.Jar   // our cookies
+	session  *otp.Session // the browser's, if it has begun
 
-	jar       cookie.Jar   // our cookies
-	jarTaken  bool         // they were taken out of the request
-	browser   bool         // elevations go to the browser's session
-	session   *otp.Session // that session, if it has begun
-	forwarded bool         // we put an access token into the request, for the app
-	withheld  bool         // the app is to have none of that session's
+	admitted  bool // a handler accepted the identity, so that the app is told
+	stripped  bool // we took the token out of the request
+	jarTaken  bool // our cookies were taken out of it
+	browser   bool // elevations go to the browser's session
+	forwarded bool // we put an access token into the request, for the app
+	withheld  bool // the app is to have none of that session's
 
-	proofs     []stepup.Proof  // that gates accepted
+	proofs     []stepup.Proof  // that gates accepted; the app is told of the last
 	firstProof [1]stepup.Proof // where the first lies: else it would be an allocation
-	shown      *stepup.Proof   // of which the app is told
 
 	placeholders
 	clientIP string
@@ -62,9 +61,11 @@ const (
 	fromSubject
 )
 
+func fromBearer(token string) source { return source{kind: fromToken, text: token} }
+
 // bearer is who a bearer token names, also after it was taken out of the request.
 type bearer struct {
-	source   source
+	token    string
 	identity *token.Identity // nil: there was none
 }
 
@@ -78,7 +79,8 @@ func (a *App) passage(r *http.Request) *passage {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	p, ok := vars[passageVar].(*passage)
 	if !ok {
-		p = &passage{clientIP: clientIP(r.Context())}
+		ip, _ := vars[caddyhttp.ClientIPVarKey].(string)
+		p = &passage{clientIP: ip}
 		if vars != nil {
 			vars[passageVar] = p
 		}
@@ -131,8 +133,12 @@ func (p *passage) leave(r *http.Request, by admission) {
 	if p.admitted && by.subject == nil && p.source.kind != fromSubject {
 		id = p.identity
 	}
-	if id != nil || p.shown != nil {
-		upstream.Tell(r.Header, id, p.shown)
+	var proof *stepup.Proof
+	if n := len(p.proofs); n > 0 {
+		proof = &p.proofs[n-1]
+	}
+	if id != nil || proof != nil {
+		upstream.Tell(r.Header, id, proof)
 	}
 }
 
@@ -203,15 +209,15 @@ func (a *App) authenticate(r *http.Request, p *passage, by admission) (*token.Id
 func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 	raw, err := token.FromHeader(r.Header)
 	if errors.Is(err, token.ErrMissing) && p.stripped && p.bearer.identity != nil && len(r.Header["Authorization"]) == 0 {
-		if p.source != p.bearer.source {
-			p.found(p.bearer.source, p.bearer.identity, nil)
+		if from := fromBearer(p.bearer.token); p.source != from {
+			p.found(from, p.bearer.identity, nil)
 		}
 		return p.identity, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	from := source{kind: fromToken, text: raw}
+	from := fromBearer(raw)
 	if p.source == from {
 		return p.identity, nil
 	}
@@ -220,7 +226,7 @@ func (a *App) byToken(r *http.Request, p *passage) (*token.Identity, error) {
 		return nil, err
 	}
 	p.found(from, id, nil)
-	p.bearer = bearer{from, id}
+	p.bearer = bearer{raw, id}
 	return id, nil
 }
 
@@ -261,7 +267,7 @@ func (a *App) bySession(r *http.Request, p *passage) (*token.Identity, error) {
 // were accepted for.
 func (p *passage) found(from source, id *token.Identity, session *otp.Session) {
 	p.identity, p.source, p.session, p.browser = id, from, session, false
-	p.admitted, p.proofs, p.shown = false, nil, nil
+	p.admitted, p.proofs = false, nil
 }
 
 // Restriction narrows which tokens a handler accepts.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-otp/caddy-otp/internal/otp"
 	"github.com/caddy-otp/caddy-otp/internal/stepup"
 	"github.com/caddy-otp/caddy-otp/internal/token"
 )
@@ -22,25 +23,31 @@ const (
 // placeholders are what a passage has for Caddy's replacer. They are computed when they
 // are asked for.
 type placeholders struct {
-	mapped  bool // the replacer asks us
-	user    *token.Identity
-	claims  map[string]any // the user's, once one was asked for
-	decided bool           // by a gate, the last of them as follows
-	last    decision
+	replacer *caddy.Replacer // that asks us; nil: none does
+	user     *token.Identity
+	claims   map[string]any // the user's, once one was asked for
+	decided  bool           // by a gate, the last of them as follows
+	last     decision
 }
 
+// decision is what {http.step_up.*} tells of one.
 type decision struct {
-	stepup.Decision
-	maxAge time.Duration
+	reason stepup.Reason
+	// Of the proof that was accepted, else of the newest that the gate saw.
+	otpType  otp.Type
+	provedAt time.Time // zero: there is none
+	age      time.Duration
+	maxAge   time.Duration
 }
 
 // publish makes {http.auth.user.id} and {http.auth.user.<claim>} of the identity, as
 // Caddy's own authentication does.
 func (p *passage) publish(r *http.Request) {
 	p.user, p.claims = nil, nil // what there is now is another handler's word, and goes before ours
-	if repl := p.mapPlaceholders(r); repl != nil {
-		if _, taken := repl.Get(userID); taken {
-			repl.Set(userID, p.identity.Subject)
+	p.mapPlaceholders(r)
+	if p.replacer != nil {
+		if _, taken := p.replacer.Get(userID); taken {
+			p.replacer.Set(userID, p.identity.Subject)
 		}
 	}
 	p.user = p.identity
@@ -48,19 +55,24 @@ func (p *passage) publish(r *http.Request) {
 
 // publishDecision makes {http.step_up.*}: the reason, and the newest proof that
 // the gate saw.
-func (p *passage) publishDecision(r *http.Request, d decision) {
+func (p *passage) publishDecision(r *http.Request, d *stepup.Decision, maxAge time.Duration) {
 	p.mapPlaceholders(r)
-	p.decided, p.last = true, d
+	proof := d.Seen
+	if d.Passes() {
+		proof = d.Proof
+	}
+	p.decided, p.last = true, decision{d.Reason, proof.Type, proof.At, max(d.At.Sub(proof.At), 0), maxAge}
 }
 
-// mapPlaceholders has the replacer ask us; nil if there is none.
-func (p *passage) mapPlaceholders(r *http.Request) *caddy.Replacer {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if ok && !p.mapped {
-		repl.Map(p.placeholder)
-		p.mapped = true
+// mapPlaceholders has the request's replacer ask us.
+func (p *passage) mapPlaceholders(r *http.Request) {
+	if p.replacer != nil {
+		return
 	}
-	return repl
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(p.placeholder)
+		p.replacer = repl
+	}
 }
 
 // placeholder returns the value of one of ours.
@@ -81,27 +93,23 @@ func (p *passage) placeholder(key string) (any, bool) {
 }
 
 func (d *decision) placeholder(name string) (any, bool) {
-	proof := d.Seen
-	if d.Passes() {
-		proof = d.Proof
-	}
 	switch name {
 	case "reason":
-		return string(d.Reason), true
+		return string(d.reason), true
 	case "max_age":
 		return strconv.Itoa(int(d.maxAge / time.Second)), true
 	case "type":
-		return string(proof.Type), true
+		return string(d.otpType), true
 	case "time":
-		if proof.At.IsZero() {
+		if d.provedAt.IsZero() {
 			return "", true
 		}
-		return strconv.FormatInt(proof.At.Unix(), 10), true
+		return strconv.FormatInt(d.provedAt.Unix(), 10), true
 	case "age":
-		if proof.At.IsZero() {
+		if d.provedAt.IsZero() {
 			return "", true
 		}
-		return strconv.Itoa(int(max(d.At.Sub(proof.At), 0) / time.Second)), true
+		return strconv.Itoa(int(d.age / time.Second)), true
 	}
 	return nil, false
 }

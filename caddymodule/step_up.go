@@ -196,16 +196,17 @@ func (s *StepUp) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return nil
 	}
 	p := s.app.enter(r, s.by)
-	if !s.ReportOnly && s.app.crossOrigin(w, r, s.tooEarly(r, p)) {
+	early := s.tooEarly(r, p)
+	if !s.ReportOnly && s.app.crossOrigin(w, r, early) {
 		return nil
 	}
-	d, tokenErr := s.decide(w, r, p)
+	d, tokenErr := s.decide(w, r, p, early)
 	if (d.Passes() || s.ReportOnly) && !s.StripToken {
 		if err := s.app.forward(r, p); err != nil && d.Passes() {
 			d, tokenErr = stepup.Decision{Reason: tokenReason(err)}, err
 		}
 	}
-	p.publishDecision(r, decision{d, s.gate.MaxAge})
+	p.publishDecision(r, &d, s.gate.MaxAge)
 	if !d.Passes() {
 		page := !s.ReportOnly && d.Reason != stepup.TooEarly && showsPage(r, p, s.site)
 		if !page || !browser.SignsIn(r, tokenErr) {
@@ -252,8 +253,8 @@ func (s *StepUp) page(w http.ResponseWriter, r *http.Request, p *passage, d step
 }
 
 // decide finds out who makes the request, and asks the gate.
-func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage) (stepup.Decision, error) {
-	if s.tooEarly(r, p) {
+func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage, early bool) (stepup.Decision, error) {
+	if early {
 		if s.ReportOnly {
 			_, _ = s.app.admit(r, p, s.by) // so that the app is told who it is
 		}
@@ -283,7 +284,7 @@ func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage) (ste
 // tooEarly tells whether the request came as early data, which can be replayed,
 // and must not be: it changes something, or spends an OTP.
 func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
-	return unsafeEarly(r) || jsonapi.IsEarly(r) && (p.code != nil || s.gate.MaxAge == 0)
+	return jsonapi.IsEarly(r) && (unsafeEarly(r) || p.code != nil || s.gate.MaxAge == 0)
 }
 
 // refusal is the answer to a request that does not pass.
@@ -316,7 +317,6 @@ func (p *passage) accept(proof stepup.Proof) {
 		p.proofs = p.firstProof[:0]
 	}
 	p.proofs = append(p.proofs, proof)
-	p.shown = &p.proofs[len(p.proofs)-1]
 }
 
 // Interface guards

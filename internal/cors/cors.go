@@ -79,9 +79,12 @@ func Canonical(origin string) (string, error) {
 // about, since the request itself is judged when it comes. It tells whether it
 // has; all other requests are left to the caller.
 func (p *Policy) Preflight(w http.ResponseWriter, r *http.Request) (answered bool) {
+	if p == nil || r.Method != http.MethodOptions {
+		return false
+	}
 	method := r.Header.Get("Access-Control-Request-Method")
 	origin := p.allowed(r)
-	if r.Method != http.MethodOptions || method == "" || origin == "" {
+	if method == "" || origin == "" {
 		return false
 	}
 	h := w.Header()
@@ -115,7 +118,7 @@ func (p *Policy) Annotate(w http.ResponseWriter, r *http.Request) {
 // allowed returns the request's origin if it may call.
 func (p *Policy) allowed(r *http.Request) string {
 	given := r.Header.Values("Origin")
-	if p == nil || len(given) != 1 || !slices.Contains(p.origins, given[0]) {
+	if len(given) != 1 || !slices.Contains(p.origins, given[0]) {
 		return ""
 	}
 	return given[0]

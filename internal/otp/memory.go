@@ -73,6 +73,7 @@ func newMemory(standings int) *memory {
 	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, *Standing]{
 		MaximumWeight: uint64(standings),
 		Weigher:       func(_ memoryKey, s *Standing) uint32 { return s.weight() },
+		Executor:      func(upkeep func()) { upkeep() }, // or every 16 reads would start a goroutine
 		// What is too old is told by each use; this only frees the memory.
 		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *Standing](knownFor),
 	})}

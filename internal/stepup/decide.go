@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
 // Service is what a gate asks of package otp.
@@ -30,12 +32,12 @@ type Gate struct {
 // already. The first rule that applies decides; whatever fails denies.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 	now := g.Now()
-	d := g.decide(ctx, r, now)
+	d := g.decide(ctx, &r, now)
 	d.At = now
 	return d
 }
 
-func (g *Gate) decide(ctx context.Context, r Request, now time.Time) Decision {
+func (g *Gate) decide(ctx context.Context, r *Request, now time.Time) Decision {
 	if !r.Identity.HasScopes(g.Scopes...) {
 		return Decision{Reason: MissingScope}
 	}
@@ -53,7 +55,7 @@ func (g *Gate) decide(ctx context.Context, r Request, now time.Time) Decision {
 			return unavailable()
 		case !revokedSince(r, s):
 			g.OTP.Remember(r.Caller, s)
-			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: r.Identity.AMR}}
+			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: listed(r.Identity.AMR)}}
 		}
 	}
 	if proof, ok := g.earlierProof(r, now); ok {
@@ -92,15 +94,15 @@ func (g *Gate) decide(ctx context.Context, r Request, now time.Time) Decision {
 // proof enough, unless the subject was revoked since. A claim that is missing
 // or of another shape proves nothing, and with a MaxAge of zero nothing in a
 // token does: it would serve every request until it expires.
-func (g *Gate) claimsSuffice(r Request, now time.Time) bool {
+func (g *Gate) claimsSuffice(r *Request, now time.Time) bool {
 	id := r.Identity
-	return g.MaxAge > 0 && r.Caller.SignedInWithin(g.MaxAge, now) &&
-		(slices.Contains(g.AcceptACR, id.ACR) || overlap(g.AcceptAMR, id.AMR))
+	return g.MaxAge > 0 && (slices.Contains(g.AcceptACR, id.ACR) || overlap(g.AcceptAMR, id.AMR)) &&
+		r.Caller.SignedInWithin(g.MaxAge, now)
 }
 
 // earlierProof accepts what an earlier gate of this request accepted, so that
 // several gates on one request ask for one proof.
-func (g *Gate) earlierProof(r Request, now time.Time) (Proof, bool) {
+func (g *Gate) earlierProof(r *Request, now time.Time) (Proof, bool) {
 	for _, p := range r.Proofs {
 		fits := now.Sub(p.At) <= g.MaxAge
 		if g.MaxAge == 0 {
@@ -115,7 +117,7 @@ func (g *Gate) earlierProof(r Request, now time.Time) (Proof, bool) {
 
 // verify judges the one-time password that came with the request. Its judgement
 // is final, even for a session that is elevated.
-func (g *Gate) verify(ctx context.Context, r Request) Decision {
+func (g *Gate) verify(ctx context.Context, r *Request) Decision {
 	proof, err := g.OTP.Verify(ctx, r.Caller, *r.Code, g.headerTypes(), otp.ElevateSpent)
 	var rejection *otp.Rejection
 	switch {
@@ -139,7 +141,7 @@ func (g *Gate) headerTypes() []otp.Type {
 }
 
 // spend takes an elevation for this very request.
-func (g *Gate) spend(ctx context.Context, r Request) Decision {
+func (g *Gate) spend(ctx context.Context, r *Request) Decision {
 	proof, err := g.OTP.Spend(ctx, r.Caller, g.Types)
 	switch {
 	case errors.Is(err, otp.ErrNoElevation):
@@ -174,11 +176,11 @@ func unavailable() Decision { return Decision{Reason: StoreUnavailable} }
 
 var anyType = otp.GateTypes()
 
-// amrOf are the lists of [Proof.AMR], made once for all requests: nobody writes to them.
-var amrOf = func() map[otp.Type][]string {
-	lists := make(map[otp.Type][]string, len(anyType))
+// amrOf has each type's [Proof.AMR], made once for all requests.
+var amrOf = func() map[otp.Type]string {
+	lists := make(map[otp.Type]string, len(anyType))
 	for _, t := range anyType {
-		lists[t] = []string{"otp", string(t)}
+		lists[t] = "otp," + string(t)
 	}
 	return lists
 }()
@@ -189,6 +191,16 @@ func own(p otp.Proof) Proof {
 	proof := proved(p)
 	proof.Own = true
 	return proof
+}
+
+// listed joins values by commas. Those that would not come apart again as they
+// were are left out.
+func listed(values []string) string {
+	ambiguous := func(v string) bool { return !token.IsListable(v) }
+	if slices.ContainsFunc(values, ambiguous) {
+		values = slices.DeleteFunc(slices.Clone(values), ambiguous)
+	}
+	return strings.Join(values, ",")
 }
 
 func overlap(a, b []string) bool {

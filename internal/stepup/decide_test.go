@@ -1,6 +1,7 @@
 package stepup
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,7 +52,7 @@ func TestDecide(t *testing.T) {
 	// earlier returns a proof that an earlier gate accepted.
 	earlier := func(t otp.Type, ago time.Duration, own bool) func(*world) []Proof {
 		return func(w *world) []Proof {
-			return []Proof{{Type: t, At: w.now().Add(-ago), Own: own, AMR: []string{"otp", string(t)}}}
+			return []Proof{{Type: t, At: w.now().Add(-ago), Own: own, AMR: "otp," + string(t)}}
 		}
 	}
 	const (
@@ -175,15 +176,15 @@ func TestDecide(t *testing.T) {
 			var want Proof
 			switch test.by {
 			case fromToken:
-				want = Proof{At: w.id.AuthTime, AMR: w.id.AMR}
+				want = Proof{At: w.id.AuthTime, AMR: strings.Join(w.id.AMR, ",")}
 			case fromEarlier:
 				want = r.Proofs[0]
 			case fromHeader:
-				want = Proof{Type: otp.Account, At: w.now(), Own: true, AMR: []string{"otp", "account"}}
+				want = Proof{Type: otp.Account, At: w.now(), Own: true, AMR: "otp,account"}
 			case fromElevation:
-				want = Proof{Type: otp.Account, At: elevatedAt, AMR: []string{"otp", "account"}}
+				want = Proof{Type: otp.Account, At: elevatedAt, AMR: "otp,account"}
 			case fromSpending:
-				want = Proof{Type: otp.Account, At: elevatedAt, Own: true, AMR: []string{"otp", "account"}}
+				want = Proof{Type: otp.Account, At: elevatedAt, Own: true, AMR: "otp,account"}
 			}
 			if !equalProofs(d.Proof, want) {
 				t.Errorf("accepted %+v, want %+v", d.Proof, want)
@@ -207,7 +208,7 @@ func TestSeen(t *testing.T) {
 	}
 	at := w.now()
 	w.elevate(otp.ElevateUnspent)
-	want := Proof{Type: otp.Account, At: at, AMR: []string{"otp", "account"}}
+	want := Proof{Type: otp.Account, At: at, AMR: "otp,account"}
 	for _, test := range []struct {
 		gate  *Gate
 		after time.Duration

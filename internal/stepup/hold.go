@@ -54,7 +54,7 @@ func (g *Gate) end(r Request, p Proof) time.Time {
 // not. Instead of its proof any newer one of the session serves.
 func (g *Gate) stands(r Request, p Proof, s otp.Standing, now time.Time) (until time.Time, reason Reason) {
 	reason = OTPRequired
-	if p.Type == "" && !revokedSince(r, s) {
+	if p.Type == "" && !revokedSince(&r, s) {
 		until, reason = g.end(r, p), OTPStale
 	}
 	// The store keeps milliseconds.
@@ -72,6 +72,6 @@ func (g *Gate) stands(r Request, p Proof, s otp.Standing, now time.Time) (until 
 
 // revokedSince tells whether the subject was revoked since the sign-in that the token
 // tells of.
-func revokedSince(r Request, s otp.Standing) bool {
+func revokedSince(r *Request, s otp.Standing) bool {
 	return !s.RevokedAt().IsZero() && !r.Identity.AuthTime.After(s.RevokedAt())
 }

@@ -56,8 +56,8 @@ type Proof struct {
 	// Own tells that no other request can use it: its one-time password came
 	// with this request, or this request spent the elevation.
 	Own bool
-	// AMR has the authentication methods (RFC 8176) of the proof.
-	AMR []string
+	// AMR has the authentication methods (RFC 8176) of the proof, separated by commas.
+	AMR string
 }
 
 // Reason tells why a request does not pass; empty if it does.

@@ -67,7 +67,7 @@ func TestRecoveryElevation(t *testing.T) {
 			if d.Reason != test.want {
 				t.Fatalf("decided %q, want %q", d.Reason, test.want)
 			}
-			want := Proof{Type: otp.Recovery, At: at, AMR: []string{"otp", "recovery"}}
+			want := Proof{Type: otp.Recovery, At: at, AMR: "otp,recovery"}
 			if test.want == OTPType && !equalProofs(d.Seen, want) {
 				t.Errorf("saw %+v", d.Seen)
 			}
@@ -89,7 +89,7 @@ func TestRecoveryElevationAndAnother(t *testing.T) {
 	w.advance(minute)
 	w.recover(code)
 	d, _ := w.decide(w.gate(Policy{MaxAge: 5 * minute}), w.request())
-	if !d.Passes() || !equalProofs(d.Proof, Proof{Type: otp.Account, At: at, AMR: []string{"otp", "account"}}) {
+	if !d.Passes() || !equalProofs(d.Proof, Proof{Type: otp.Account, At: at, AMR: "otp,account"}) {
 		t.Errorf("got %+v", d)
 	}
 	w.advance(4*minute + second)

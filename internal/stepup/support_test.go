@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -198,5 +197,5 @@ func (w *world) unspent() bool {
 }
 
 func equalProofs(a, b Proof) bool {
-	return a.Type == b.Type && a.At.Equal(b.At) && a.Own == b.Own && slices.Equal(a.AMR, b.AMR)
+	return a.Type == b.Type && a.At.Equal(b.At) && a.Own == b.Own && a.AMR == b.AMR
 }

@@ -154,7 +154,7 @@ func Tell(h http.Header, id *token.Identity, p *stepup.Proof) {
 		t.set(Groups, id.Groups)
 	}
 	if p != nil {
-		t.set(AMR, list(p.AMR))
+		t.set(AMR, p.AMR)
 		if !p.At.IsZero() {
 			t.set(AuthTime, strconv.FormatInt(p.At.Unix(), 10))
 		}
@@ -178,14 +178,4 @@ func (t *teller) set(name, value string) {
 	t.h[name] = t.values[n : n+1 : n+1] // whoever adds a value to it writes over no other
 }
 
-// list joins values by commas. Those that would not come apart again as they
-// were are left out.
-func list(values []string) string {
-	ambiguous := func(v string) bool { return !token.IsListable(v) }
-	if slices.ContainsFunc(values, ambiguous) {
-		values = slices.DeleteFunc(slices.Clone(values), ambiguous)
-	}
-	return strings.Join(values, ",")
-}
-
-func trimmable(s string) bool { return strings.TrimSpace(s) != s }
+func trimmable(s string) bool { return len(strings.TrimSpace(s)) < len(s) }

@@ -174,8 +174,8 @@ func TestTellProof(t *testing.T) {
 		proof stepup.Proof
 		want  http.Header
 	}{
-		{stepup.Proof{Type: "totp", At: time.Unix(1700000000, 999), AMR: []string{"otp", "totp"}}, http.Header{"Remote-Amr": {"otp,totp"}, "Remote-Auth-Time": {"1700000000"}}},
-		{stepup.Proof{At: time.Unix(1700000000, 0), AMR: []string{"pwd", "h,w,k"}}, http.Header{"Remote-Amr": {"pwd"}, "Remote-Auth-Time": {"1700000000"}}},
+		{stepup.Proof{Type: "totp", At: time.Unix(1700000000, 999), AMR: "otp,totp"}, http.Header{"Remote-Amr": {"otp,totp"}, "Remote-Auth-Time": {"1700000000"}}},
+		{stepup.Proof{At: time.Unix(1700000000, 0), AMR: "pwd"}, http.Header{"Remote-Amr": {"pwd"}, "Remote-Auth-Time": {"1700000000"}}},
 		{stepup.Proof{At: time.Unix(1700000000, 0)}, http.Header{"Remote-Auth-Time": {"1700000000"}}}, // proved by acr
 		{stepup.Proof{}, http.Header{}},
 	} {
