@@ -50,7 +50,7 @@ func newStanding(r *store.Record, session string) Standing {
 }
 
 // weight is how many standings of a session without data it counts for.
-func (g *Standing) weight() uint32 {
+func (g Standing) weight() uint32 {
 	if g.session == nil {
 		return 1
 	}
@@ -65,18 +65,18 @@ func (s *Service) Standing(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil && !who.Standing.Remembered {
 		return *who.Standing, nil
 	}
-	return s.readStanding(ctx, s.vault.locate(who.Subject), who.Session, nil)
+	return s.readStanding(ctx, s.vault.locate(who.Subject), who.Session, Standing{})
 }
 
 // readStanding asks the store. What was known of the session before need not be right
 // any more, but spares decoding the same record again.
-func (s *Service) readStanding(ctx context.Context, o owner, session string, known *Standing) (Standing, error) {
+func (s *Service) readStanding(ctx context.Context, o owner, session string, known Standing) (Standing, error) {
 	var g Standing
 	seen := s.look(o)
 	err := s.vault.Look(ctx, o, func(raw store.Raw) error {
 		now, text := store.At(s.now()), s.memory.hash(raw)
-		if known != nil && known.reading.serves(text, now) {
-			g = *known
+		if known.reading.serves(text, now) {
+			g = known
 			return nil
 		}
 		r, err := raw.Record()
@@ -105,14 +105,13 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	}
 	known, holds := s.memory.get(who.memoryKey(), s.vault.place.Load(), store.At(s.now()))
 	if holds {
-		g := *known
-		g.Remembered = true
-		return g, nil
+		known.Remembered = true
+		return known, nil
 	}
 	o := s.vault.locate(who.Subject)
 	seen := s.look(o)
 	if !s.memory.counts(seen, seen.place) {
-		return s.readStanding(ctx, o, who.Session, nil)
+		return s.readStanding(ctx, o, who.Session, Standing{})
 	}
 	// What was asked before the last news is not for those who come after it.
 	question := strconv.FormatUint(seen.news, 10) + " " + o.in(seen.place).Subject + " " + who.Session
@@ -126,7 +125,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	}
 	g := answer.(Standing)
 	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), store.At(s.now())) {
-		return s.readStanding(ctx, o, who.Session, nil) // it came late
+		return s.readStanding(ctx, o, who.Session, Standing{}) // it came late
 	}
 	g.Remembered = !asked
 	return g, nil
@@ -136,8 +135,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 // session was when it was read.
 func (s *Service) Remember(who Caller, g Standing) {
 	if !g.Remembered && who.Standing == nil && g.seen.place != nil {
-		kept := g // or each call would be an allocation
-		s.memory.put(who.memoryKey(), &kept)
+		s.memory.put(who.memoryKey(), g)
 	}
 }
 

@@ -27,7 +27,7 @@ const knownFor = time.Minute
 // only as long as that is still the state. So news needs to find nothing, and what it
 // overtook, while it was read or before it was put, never counts.
 type memory struct {
-	standings *otter.Cache[memoryKey, *Standing]
+	standings *otter.Cache[memoryKey, Standing]
 
 	listening atomic.Bool
 	missed    atomic.Uint64 // grows whenever news may have been missed
@@ -70,12 +70,12 @@ func (m *memory) hash(raw store.Raw) uint64 { return maphash.Comparable(m.seed, 
 
 // newMemory remembers so many standings. A large session counts as several.
 func newMemory(standings int) *memory {
-	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, *Standing]{
+	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, Standing]{
 		MaximumWeight: uint64(standings),
-		Weigher:       func(_ memoryKey, s *Standing) uint32 { return s.weight() },
+		Weigher:       func(_ memoryKey, s Standing) uint32 { return s.weight() },
 		Executor:      func(upkeep func()) { upkeep() }, // or every 16 reads would start a goroutine
 		// What is too old is told by each use; this only frees the memory.
-		ExpiryCalculator: otter.ExpiryWriting[memoryKey, *Standing](knownFor),
+		ExpiryCalculator: otter.ExpiryWriting[memoryKey, Standing](knownFor),
 	})}
 }
 
@@ -98,9 +98,9 @@ func (m *memory) news(slot uint32) uint64 {
 	return m.missed.Load()<<32 + uint64(m.revoked[slot].Load())
 }
 
-// get returns what is known of a session whose record lies at p, nil if nothing is, and
-// whether it is remembered.
-func (m *memory) get(key memoryKey, p *place, now store.Instant) (*Standing, bool) {
+// get returns what is known of a session whose record lies at p, and
+// whether that is remembered.
+func (m *memory) get(key memoryKey, p *place, now store.Instant) (Standing, bool) {
 	s, found := m.standings.GetIfPresent(key)
 	return s, found && m.holds(s.seen, p, now)
 }
@@ -118,7 +118,7 @@ func (m *memory) counts(s sighting, p *place) bool {
 
 // put remembers a standing, unless it was overtaken by news: it may be what was
 // revoked.
-func (m *memory) put(key memoryKey, s *Standing) {
+func (m *memory) put(key memoryKey, s Standing) {
 	if m.counts(s.seen, s.seen.place) {
 		m.standings.Set(key, s)
 	}

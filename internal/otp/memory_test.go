@@ -34,7 +34,7 @@ func (n *node) pass(who Caller) {
 }
 
 // inMemory returns what is remembered of the caller's session.
-func (n *node) inMemory(who Caller) (*Standing, bool) {
+func (n *node) inMemory(who Caller) (Standing, bool) {
 	return n.Service.memory.get(who.memoryKey(), n.vault.place.Load(), store.At(n.clock.now()))
 }
 
@@ -194,7 +194,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		p := new(place)
 		for i := range 10_000 {
 			subject := fmt.Sprint(i)
-			m.put(memoryKey{subject: Subject{ID: subject}}, &Standing{session: tc.session, seen: m.look(p, subject, store.At(start))})
+			m.put(memoryKey{subject: Subject{ID: subject}}, Standing{session: tc.session, seen: m.look(p, subject, store.At(start))})
 		}
 		m.standings.CleanUp()
 		if n := m.standings.EstimatedSize(); n > tc.want || n < tc.want*9/10 {
@@ -275,7 +275,7 @@ func TestKnownStanding(t *testing.T) {
 	other.Session = "another session"
 	secret := n.enrol(who, TOTP, "a")
 
-	read := func(known *Standing) Standing {
+	read := func(known Standing) Standing {
 		t.Helper()
 		s, err := n.readStanding(t.Context(), n.vault.locate(who.Subject), who.Session, known)
 		if err != nil {
@@ -303,15 +303,15 @@ func TestKnownStanding(t *testing.T) {
 		{"the end of what was revoked", func() { n.clock.advance(revocationMemory) }, true},
 		{"a reset", func() { must(t, n.Reset(t.Context(), who.Subject)) }, true},
 	} {
-		known := read(nil)
+		known := read(Standing{})
 		mark := known
 		mark.session = new(Session)
 		step.do()
-		want := read(nil)
-		if got := read(&known); said(got) != said(want) {
+		want := read(Standing{})
+		if got := read(known); said(got) != said(want) {
 			t.Errorf("%s: got %+v, want %+v", step.name, got, want)
 		}
-		if got := read(&mark); (got.session == nil) != step.decoded {
+		if got := read(mark); (got.session == nil) != step.decoded {
 			t.Errorf("%s: decoded %t, want %t", step.name, got.session == nil, step.decoded)
 		}
 	}
@@ -323,6 +323,7 @@ func TestRecallKnown(t *testing.T) {
 	n.pass(who)
 	kept, _ := n.inMemory(who)
 	kept.confirmed = setOf(Recovery) // a mark
+	n.memory.put(who.memoryKey(), kept)
 	n.clock.advance(remembered)
 	s, err := n.Recall(t.Context(), who)
 	if err != nil || s.Remembered || !s.HasFactor([]Type{Recovery}) {
@@ -344,11 +345,11 @@ func BenchmarkReadStanding(b *testing.B) {
 	n, who := remembering(b)
 	n.enrol(who, TOTP, "a")
 	o := n.vault.locate(who.Subject)
-	s, err := n.readStanding(b.Context(), o, who.Session, nil)
+	s, err := n.readStanding(b.Context(), o, who.Session, Standing{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, known := range map[string]*Standing{"known": &s, "new": nil} {
+	for name, known := range map[string]Standing{"known": s, "new": {}} {
 		b.Run("session="+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

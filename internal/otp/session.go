@@ -187,7 +187,7 @@ func (s *Service) Session(ctx context.Context, ref SessionRef) (*Session, error)
 	remembered, found := s.memory.get(ref.memoryKey(), s.vault.place.Load(), now)
 	if found && now < remembered.session.expires {
 		session := *remembered.session
-		session.Standing = *remembered
+		session.Standing = remembered
 		session.Standing.Remembered = true
 		return &session, nil
 	}
@@ -226,7 +226,7 @@ func (s *Service) FreshSession(ctx context.Context, ref SessionRef) (*Session, e
 	if seen.place != nil && s.config.Sessions.useInterval() >= remembered {
 		shared := *session // not the caller's, which UpdateSession changes
 		standing.session = &shared
-		s.memory.put(ref.memoryKey(), &standing)
+		s.memory.put(ref.memoryKey(), standing)
 	}
 	session.Standing = standing
 	return session, nil
