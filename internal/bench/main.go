@@ -6,7 +6,7 @@
 //	go run ./internal/bench -quick              # tries everything, measures nothing
 //	go run ./internal/bench -write              # docs/benchmarks.md and docs/growth.svg too
 //
-// What is measured is one file each: hot.go, sessions.go, memory.go, challenge.go,
+// What is measured is one file each: hot.go, sessions.go, memory.go, profile.go, challenge.go,
 // verify.go, trips.go, commits.go, waiting.go, revocation.go and nodes.go. What they
 // stand on is in lab.go, and how designs are compared in contest.go.
 //
@@ -46,6 +46,7 @@ var measurements = []measurement{
 	{"hot", "one session, each design", measureHot},
 	{"sessions", "from one session to many, in random order", measureSessions},
 	{"memory", "what sessions take of Caddy's memory", measureMemory},
+	{"profile", "where Caddy's time goes", measureProfile},
 	{"challenge", "valid tokens without a one-time password", measureChallenge},
 	{"verify", "codes, wrong and right, on Redis", measureVerify},
 	{"trips", "what Redis is asked for one request", measureTrips},

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-otp/caddy-otp/internal/bench/load"
+	"github.com/caddy-otp/caddy-otp/internal/bench/process"
+	"github.com/caddy-otp/caddy-otp/internal/bench/report"
+	"github.com/caddy-otp/caddy-otp/internal/bench/users"
+)
+
+// part is what a share of Caddy's processor time is spent on: that of the stacks with
+// one of its functions, or of packages, being closer to where they end than one of
+// another part.
+type part struct {
+	name      string
+	functions []string // what their names begin with
+}
+
+const ours = "github.com/caddy-otp/caddy-otp/"
+
+var parts = []part{
+	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.gcStart", "runtime.bgsweep", "runtime.bgscavenge"}},
+	{"serving HTTP", []string{"net/http.(*conn)", "net/http.(*connReader)", "net/http.(*response)", "net/http.serverHandler", "github.com/caddyserver/caddy/v2/modules/caddyhttp."}},
+	{"proxying", []string{"net/http.(*Transport)", "net/http.(*persistConn)", "net/http.(*transferWriter)", "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy."}},
+	{"logging", []string{"go.uber.org/zap", "github.com/caddyserver/caddy/v2/modules/caddyhttp.Loggable"}},
+	{"the token", []string{ours + "internal/token."}},
+	{"elevations and attempts", []string{ours + "internal/otp."}},
+	{"the storage", []string{ours + "internal/store", "github.com/redis/go-redis/", "go.etcd.io/bbolt."}},
+	{"judging codes", []string{"github.com/pquerna/otp", ours + "internal/otp.(*judge)", ours + "internal/otp.(*Service).judge"}},
+	{"telling the app", []string{ours + "internal/upstream.", ours + "internal/cookie."}},
+	{"the rest of the plugin", []string{ours}},
+}
+
+const noPart = "the rest: scheduling, polling"
+
+// measureProfile shows where the time of Caddy goes, in what the other measurements
+// send.
+func measureProfile(ctx context.Context, l *lab) (*report.Table, error) {
+	bare, err := l.bare(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := l.fields(ctx)
+	if err != nil {
+		return nil, err
+	}
+	redis, bbolt, err := l.gates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	many := l.many(100_000)
+	people, err := l.elevateOn(ctx, many, redis, bbolt)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := l.requests(people[:1], "")
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.requests(people, "")
+	if err != nil {
+		return nil, err
+	}
+	guesses, err := l.requests(people[:1], users.VerifyBody(wrongCode))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []*design{redis, bbolt} {
+		if err := l.visit(ctx, d, people); err != nil {
+			return nil, err
+		}
+	}
+	t := &report.Table{
+		Title:   "Where Caddy's time goes",
+		Notes:   []string{"Processor time of the Caddy process alone, in µs a request, by its own profile: a sample counts for the innermost function that belongs to a part. The first three columns are of one session."},
+		Columns: []string{"part"},
+	}
+	var columns []map[string]time.Duration
+	for _, c := range []struct {
+		name   string
+		design *design
+		load   load.Load
+		expect expectation
+	}{
+		{"bare Caddy", bare, load.Load{Requests: hot}, allPass},
+		{"bare, with identity headers", fields, load.Load{Requests: hot}, allPass},
+		{"gate, Redis", redis, load.Load{Requests: hot}, allPass},
+		{"gate, Redis, " + report.Thousands(many) + " sessions", redis, load.Load{Requests: all}, allPass},
+		{"gate, bbolt, " + report.Thousands(many) + " sessions", bbolt, load.Load{Requests: all}, allPass},
+		{"wrong code, Redis", redis, load.Load{Requests: guesses, Method: http.MethodPost, Path: users.VerifyPath}, nearlyAllRefused},
+	} {
+		l.say(" %s", c.name)
+		spent, err := l.profile(ctx, c.design, c.load, c.expect)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		t.Columns = append(t.Columns, c.name)
+		columns = append(columns, spent)
+	}
+	names := []string{noPart}
+	for i := range slices.Backward(parts) {
+		names = slices.Insert(names, 0, parts[i].name)
+	}
+	for _, name := range append(names, "all") {
+		row := []string{name}
+		for _, spent := range columns {
+			row = append(row, fmt.Sprintf("%.0f", float64(spent[name].Nanoseconds())/1000))
+		}
+		t.Add(row...)
+	}
+	return t, nil
+}
+
+// profile returns what of the first node's processor time a request takes, by part, and
+// "all" of it.
+func (l *lab) profile(ctx context.Context, d *design, what load.Load, expect expectation) (map[string]time.Duration, error) {
+	span := l.duration * time.Duration(l.rounds)
+	what.Connections, what.Duration = connections, warmUp
+	if _, err := l.send(ctx, d, what, expect); err != nil {
+		return nil, err
+	}
+	what.Duration = span + time.Second
+	var text []byte
+	var results []load.Result
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		results, err = l.send(ctx, d, what, expect)
+		return err
+	})
+	work.Go(func() (err error) {
+		text, err = d.nodes[0].traces(ctx, span)
+		return err
+	})
+	if err := work.Wait(); err != nil {
+		return nil, err
+	}
+	spent, err := parseTraces(text)
+	for name := range spent {
+		spent[name] = time.Duration(float64(spent[name]) / (results[0].Rate * span.Seconds()))
+	}
+	return spent, err
+}
+
+// traces returns the stacks that a node was seen in, as `go tool pprof -traces` prints
+// them.
+func (n *node) traces(ctx context.Context, span time.Duration) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", n.admin, int(span.Seconds())), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	f, err := os.Create(filepath.Join(n.again.Dir, "cpu.pprof"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, resp.Body); err != nil {
+		return nil, err
+	}
+	return process.Run(ctx, "go", "tool", "pprof", "-traces", f.Name())
+}
+
+// parseTraces adds the samples up by part.
+func parseTraces(text []byte) (map[string]time.Duration, error) {
+	spent := make(map[string]time.Duration)
+	var took time.Duration
+	var found string
+	end := func() {
+		if found == "" {
+			found = noPart
+		}
+		spent[found] += took
+		spent["all"] += took
+		took, found = 0, ""
+	}
+	started := false
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.HasPrefix(line, "-----------+") {
+			if started {
+				end()
+			}
+			started = true
+			continue
+		}
+		if !started {
+			continue
+		}
+		function := strings.TrimSpace(line)
+		if took == 0 { // the innermost function, after the time
+			value, rest, _ := strings.Cut(function, " ")
+			var err error
+			if took, err = time.ParseDuration(value); err != nil {
+				return nil, fmt.Errorf("trace: %w", err)
+			}
+			function = strings.TrimSpace(rest)
+		}
+		if found == "" {
+			found = partOf(function)
+		}
+	}
+	return spent, lines.Err()
+}
+
+// partOf returns the part that names most of a function's name, empty if none does.
+func partOf(function string) (name string) {
+	longest := 0
+	for _, p := range parts {
+		for _, f := range p.functions {
+			if strings.HasPrefix(function, f) && len(f) > longest {
+				name, longest = p.name, len(f)
+			}
+		}
+	}
+	return name
+}
