@@ -79,8 +79,7 @@ func (a *App) passage(r *http.Request) *passage {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	p, ok := vars[passageVar].(*passage)
 	if !ok {
-		ip, _ := vars[caddyhttp.ClientIPVarKey].(string)
-		p = &passage{clientIP: ip}
+		p = &passage{clientIP: clientIP(r.Context())}
 		if vars != nil {
 			vars[passageVar] = p
 		}

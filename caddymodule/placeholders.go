@@ -34,10 +34,10 @@ type placeholders struct {
 type decision struct {
 	reason stepup.Reason
 	// Of the proof that was accepted, else of the newest that the gate saw.
-	otpType  otp.Type
-	provedAt time.Time // zero: there is none
-	age      time.Duration
-	maxAge   time.Duration
+	otpType   otp.Type
+	provedAt  time.Time // zero: there is none
+	decidedAt time.Time
+	maxAge    time.Duration
 }
 
 // publish makes {http.auth.user.id} and {http.auth.user.<claim>} of the identity, as
@@ -61,7 +61,7 @@ func (p *passage) publishDecision(r *http.Request, d *stepup.Decision, maxAge ti
 	if d.Passes() {
 		proof = d.Proof
 	}
-	p.decided, p.last = true, decision{d.Reason, proof.Type, proof.At, max(d.At.Sub(proof.At), 0), maxAge}
+	p.decided, p.last = true, decision{reason: d.Reason, otpType: proof.Type, provedAt: proof.At, decidedAt: d.At, maxAge: maxAge}
 }
 
 // mapPlaceholders has the request's replacer ask us.
@@ -109,7 +109,7 @@ func (d *decision) placeholder(name string) (any, bool) {
 		if d.provedAt.IsZero() {
 			return "", true
 		}
-		return strconv.Itoa(int(d.age / time.Second)), true
+		return strconv.Itoa(int(max(d.decidedAt.Sub(d.provedAt), 0) / time.Second)), true
 	}
 	return nil, false
 }

@@ -284,7 +284,7 @@ func (s *StepUp) decide(w http.ResponseWriter, r *http.Request, p *passage, earl
 // tooEarly tells whether the request came as early data, which can be replayed,
 // and must not be: it changes something, or spends an OTP.
 func (s *StepUp) tooEarly(r *http.Request, p *passage) bool {
-	return jsonapi.IsEarly(r) && (unsafeEarly(r) || p.code != nil || s.gate.MaxAge == 0)
+	return unsafeEarly(r) || jsonapi.IsEarly(r) && (p.code != nil || s.gate.MaxAge == 0)
 }
 
 // refusal is the answer to a request that does not pass.

@@ -23,7 +23,7 @@ func measureMemory(ctx context.Context, l *lab) (*report.Table, error) {
 	t := &report.Table{
 		Title:   "Memory",
 		Notes:   []string{fmt.Sprintf("The peak is the resident memory of a Caddy that has just served %s sessions in random order, and nothing before. What is mapped from files, which is the program itself and the file of bbolt, is part of it; the kernel takes that back where memory is short. What a session takes is the growth of the live heap, for the sessions that are still in the caches when so many have been seen.", report.Thousands(few))},
-		Columns: []string{"design", "peak", "of files", "above bare", "of files", "target (MiB)"},
+		Columns: []string{"design", "peak", "files at the end", "above bare", "of that, files", "target (MiB)"},
 	}
 	for _, count := range []int{few, many} {
 		t.Columns = append(t.Columns, "a session of "+report.Thousands(count), "target (KiB)")
@@ -49,8 +49,8 @@ func measureMemory(ctx context.Context, l *lab) (*report.Table, error) {
 	return t, nil
 }
 
-// peak is the most memory that a process took, and how much is mapped from files, in
-// bytes.
+// peak is the most memory that a process took, and how much was mapped from files when
+// the load was over, in bytes.
 type peak struct{ all, files float64 }
 
 // peaks returns what gates on Redis and on bbolt took, and bare Caddy: the medians of
@@ -92,7 +92,7 @@ func (l *lab) peaks(ctx context.Context, sessions int) (gates [2]peak, bare peak
 			if err != nil {
 				return gates, bare, err
 			}
-			l.say("  %-28s %s at its peak, %s of it from files", d.name, mib(float64(most)), mib(float64(mapped)))
+			l.say("  %-28s %s at its peak, %s of files at the end", d.name, mib(float64(most)), mib(float64(mapped)))
 			all[i], files[i] = append(all[i], float64(most)), append(files[i], float64(mapped))
 		}
 	}

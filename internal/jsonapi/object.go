@@ -29,20 +29,20 @@ func ParseObject(body []byte) (Object, *Error) {
 		return nil, invalid("", "The request body is empty.")
 	case !utf8.Valid(body):
 		return nil, invalid("", "The request body is not UTF-8.")
+	case depth(body) > maxDepth: // first: the parser calls itself for each level
+		return nil, invalid("", "The request body is nested too deeply.")
 	}
 	var o Object
 	// What is invalid after that is half a surrogate pair, which String refuses.
 	err := jsonv2.Unmarshal(body, &o, jsontext.AllowInvalidUTF8(true))
-	var mismatch *jsonv2.SemanticError
+	_, mismatch := errors.AsType[*jsonv2.SemanticError](err)
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return nil, invalid("", "The request body has an object with the same name twice.")
-	case errors.As(err, &mismatch), err == nil && o == nil: // null
+	case mismatch, err == nil && o == nil: // null
 		return nil, invalid("", "The request body must be a JSON object.")
 	case err != nil:
 		return nil, invalid("", "The request body is not JSON.")
-	case depth(body) > maxDepth:
-		return nil, invalid("", "The request body is nested too deeply.")
 	}
 	return o, nil
 }
@@ -147,7 +147,7 @@ func parseString(value []byte) (string, bool) {
 	return s, ok && !strings.ContainsRune(s, utf8.RuneError)
 }
 
-// depth tells how deep objects and arrays lie in each other in a text that is JSON.
+// depth tells how deep objects and arrays lie in each other in a text, as far as it is JSON.
 func depth(text []byte) (deepest int) {
 	open, quoted := 0, false
 	for i := 0; i < len(text); i++ {

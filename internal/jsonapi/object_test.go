@@ -49,6 +49,15 @@ func TestParseObjectRefuses(t *testing.T) {
 	}
 }
 
+// What lies too deep is not parsed: the parser would call itself for each level.
+func TestParseObjectDeep(t *testing.T) {
+	for _, body := range []string{nested(MaxBody / 2), strings.Repeat("[", MaxBody), strings.Repeat(`{"a":`, MaxBody/5)} {
+		if _, err := ParseObject([]byte(body)); err == nil || !strings.Contains(err.Detail, "nested too deeply") {
+			t.Errorf("%.40q: got %v", body, err)
+		}
+	}
+}
+
 // deep are too many arrays.
 var deep = strings.Repeat("[", maxDepth)
 

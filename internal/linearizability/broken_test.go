@@ -25,7 +25,7 @@ const lull = 2 * time.Millisecond
 type countsLate struct{ store.Storage }
 
 func (s countsLate) Pay(ctx context.Context, k store.Key, a store.Attempt) (*store.Payment, error) {
-	r, err := store.Load(ctx, s, k)
+	r, err := store.ReadRecord(ctx, s, k)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (s spendsInSteps) Apply(ctx context.Context, k store.Key, c store.Change) (
 	if c.Spend == nil {
 		return s.Storage.Apply(ctx, k, c)
 	}
-	r, err := store.Load(ctx, s, k)
+	r, err := store.ReadRecord(ctx, s, k)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (s *confirmsEarly) Load(ctx context.Context, k store.Key) (store.Raw, error
 }
 
 func (s *confirmsEarly) load(ctx context.Context, k store.Key) (*store.Record, error) {
-	r, err := store.Load(ctx, s.Storage, k)
+	r, err := store.ReadRecord(ctx, s.Storage, k)
 	if err != nil {
 		return nil, err
 	}

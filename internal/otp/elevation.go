@@ -39,11 +39,11 @@ func newStanding(r *store.Record, session string) Standing {
 		if e, found := r.Elevations[store.ElevationKey(session, string(t))]; found {
 			g.elevatedAt[i] = e.At
 			if e.Spent {
-				g.spent |= setOf(t)
+				g.spent |= 1 << i
 			}
 		}
 		if r.HasConfirmedFactor(string(t)) {
-			g.confirmed |= setOf(t)
+			g.confirmed |= 1 << i
 		}
 	}
 	return g
@@ -85,7 +85,7 @@ func (s *Service) readStanding(ctx context.Context, o owner, session string, kno
 		}
 		r.Prune(now)
 		g = newStanding(r, session)
-		g.reading = reading{text: text, until: r.NextExpiry(now)}
+		g.reading = reading{text: text, from: now, until: r.NextExpiry(now)}
 		return nil
 	})
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	o := s.vault.locate(who.Subject)
 	seen := s.look(o)
 	if !s.memory.counts(seen, seen.place) {
-		return s.readStanding(ctx, o, who.Session, Standing{})
+		return s.readStanding(ctx, o, who.Session, known)
 	}
 	// What was asked before the last news is not for those who come after it.
 	question := strconv.FormatUint(seen.news, 10) + " " + o.in(seen.place).Subject + " " + who.Session
@@ -125,7 +125,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	}
 	g := answer.(Standing)
 	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), store.At(s.now())) {
-		return s.readStanding(ctx, o, who.Session, Standing{}) // it came late
+		return s.readStanding(ctx, o, who.Session, known) // it came late
 	}
 	g.Remembered = !asked
 	return g, nil
@@ -172,7 +172,7 @@ func (g Standing) Newest(types []Type) (newest Proof, found bool) {
 // HasUnspent tells whether [Service.Spend] would find an elevation now.
 func (g Standing) HasUnspent(types []Type, now time.Time) bool {
 	for i, t := range gateTypes {
-		if g.spent&setOf(t) == 0 && slices.Contains(types, t) && g.elevatedAt[i] >= store.At(now).Add(-unspentAge) {
+		if g.spent&(1<<i) == 0 && slices.Contains(types, t) && g.elevatedAt[i] >= store.At(now).Add(-unspentAge) {
 			return true
 		}
 	}

@@ -58,14 +58,19 @@ type sighting struct {
 
 // reading tells what a standing was made of.
 type reading struct {
-	text  uint64        // the hash of what the store said
-	until store.Instant // from then on the same text says something else
+	text uint64 // the hash of what the store said
+	// from is when it was made, and until the first moment in which the same text says
+	// something else.
+	from, until store.Instant
 }
 
 // serves tells whether what is made of the text now is the same.
-func (r reading) serves(text uint64, now store.Instant) bool { return r.text == text && now < r.until }
+func (r reading) serves(text uint64, now store.Instant) bool {
+	return r.text == text && r.from <= now && now < r.until
+}
 
-// hash tells one text from another.
+// hash tells one text from another: with a seed that nobody knows, two that a session
+// has had have the same once in 2⁶⁴.
 func (m *memory) hash(raw store.Raw) uint64 { return maphash.Comparable(m.seed, raw) }
 
 // newMemory remembers so many standings. A large session counts as several.
@@ -73,9 +78,14 @@ func newMemory(standings int) *memory {
 	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, Standing]{
 		MaximumWeight: uint64(standings),
 		Weigher:       func(_ memoryKey, s Standing) uint32 { return s.weight() },
-		Executor:      func(upkeep func()) { upkeep() }, // or every 16 reads would start a goroutine
+		Executor:      func(upkeep func()) { upkeep() }, // by who reads: else a goroutine every 16 reads
 		// What is too old is told by each use; this only frees the memory.
-		ExpiryCalculator: otter.ExpiryWriting[memoryKey, Standing](knownFor),
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[memoryKey, Standing]) time.Duration {
+			if e.Value.session != nil { // it is not compared, and has secrets
+				return remembered
+			}
+			return knownFor
+		}),
 	})}
 }
 

@@ -298,6 +298,8 @@ func TestKnownStanding(t *testing.T) {
 		{"a code", func() { n.clock.advance(time.Minute); n.mustVerify(who, codeAt(t, secret, n.clock.now()), TOTP) }, true},
 		{"a code of another session", func() { n.clock.advance(time.Minute); n.mustVerify(other, codeAt(t, secret, n.clock.now()), TOTP) }, true},
 		{"an elevation spent", func() { _, err := n.Spend(t.Context(), other, []Type{TOTP}); must(t, err) }, true},
+		{"a clock that is set back", func() { n.clock.advance(-time.Second) }, true},
+		{"the clock goes on", func() { n.clock.advance(2 * time.Second) }, false},
 		{"the end of an elevation", func() { n.clock.advance(1000 * time.Hour) }, true},
 		{"a revocation", func() { must(t, n.Revoke(t.Context(), who.Subject)) }, true},
 		{"the end of what was revoked", func() { n.clock.advance(revocationMemory) }, true},

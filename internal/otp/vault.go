@@ -75,12 +75,16 @@ var errElsewhere = errors.New("the record lies elsewhere by now")
 
 // Load returns the record of a subject.
 func (v *Vault) Load(ctx context.Context, s owner) (*store.Record, error) {
-	return within(ctx, v, s, func(ctx context.Context, key store.Key) (*store.Record, error) {
-		return store.Load(ctx, v.storage, key)
+	var r *store.Record
+	err := v.Look(ctx, s, func(raw store.Raw) (err error) {
+		r, err = raw.Record()
+		return err
 	})
+	return r, err
 }
 
-// Look calls look with what is written of a subject. Its error is that of Look.
+// Look calls look with what is written of a subject. An error of look counts as the
+// store's.
 func (v *Vault) Look(ctx context.Context, s owner, look func(store.Raw) error) error {
 	_, err := within(ctx, v, s, func(ctx context.Context, key store.Key) (*struct{}, error) {
 		raw, err := v.storage.Load(ctx, key)

@@ -78,8 +78,8 @@ type Options struct {
 // set is the pages in one language.
 type set map[string]*template.Template
 
-// get returns them, as a function that may have yet to make them does.
-func (s set) get() (set, error) { return s, nil }
+// lazySet makes them when they are first shown.
+type lazySet func() (set, error)
 
 // New reads and tries out what the options name: a logo that cannot be shown, a
 // template that cannot be executed in every state and language, and an HTML file
@@ -107,7 +107,7 @@ func New(o Options) (*Pages, error) {
 // builtIn are the built-in pages, which every configuration shares. Those in a language
 // are made when one is first shown in it: a parsed template takes far more memory than
 // its source, and a site without browsers shows none.
-var builtIn = func() (sets []func() (set, error)) {
+var builtIn = func() (sets []lazySet) {
 	for _, l := range languages {
 		sets = append(sets, sync.OnceValues(func() (set, error) {
 			sources, err := readTemplates("")
@@ -121,7 +121,7 @@ var builtIn = func() (sets []func() (set, error)) {
 }()
 
 // loadSets parses the templates, those of a folder before ours, and tries them.
-func loadSets(dir string) (sets []func() (set, error), err error) {
+func loadSets(dir string) (sets []lazySet, err error) {
 	sources, err := readTemplates(dir)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func loadSets(dir string) (sets []func() (set, error), err error) {
 		if err := s.try(l); err != nil {
 			return nil, err
 		}
-		sets = append(sets, s.get)
+		sets = append(sets, func() (set, error) { return s, nil })
 	}
 	return sets, nil
 }

@@ -18,7 +18,7 @@ import (
 type Pages struct {
 	title string
 	logo  template.URL
-	sets  []func() (set, error) // in the order of languages
+	sets  []lazySet // in the order of languages
 }
 
 // StepUp asks for a one-time password.

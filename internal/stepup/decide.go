@@ -53,7 +53,7 @@ func (g *Gate) decide(ctx context.Context, r *Request, now time.Time) Decision {
 		switch {
 		case err != nil:
 			return unavailable()
-		case !revokedSince(r, s):
+		case !revokedSince(r.Identity, s):
 			g.OTP.Remember(r.Caller, s)
 			return Decision{Proof: Proof{At: r.Identity.AuthTime, AMR: listed(r.Identity.AMR)}}
 		}

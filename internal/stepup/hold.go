@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-otp/caddy-otp/internal/otp"
+	"github.com/caddy-otp/caddy-otp/internal/token"
 )
 
 // longest is how long a stream goes on at most where every request needs a one-time
@@ -54,7 +55,7 @@ func (g *Gate) end(r Request, p Proof) time.Time {
 // not. Instead of its proof any newer one of the session serves.
 func (g *Gate) stands(r Request, p Proof, s otp.Standing, now time.Time) (until time.Time, reason Reason) {
 	reason = OTPRequired
-	if p.Type == "" && !revokedSince(&r, s) {
+	if p.Type == "" && !revokedSince(r.Identity, s) {
 		until, reason = g.end(r, p), OTPStale
 	}
 	// The store keeps milliseconds.
@@ -72,6 +73,6 @@ func (g *Gate) stands(r Request, p Proof, s otp.Standing, now time.Time) (until 
 
 // revokedSince tells whether the subject was revoked since the sign-in that the token
 // tells of.
-func revokedSince(r *Request, s otp.Standing) bool {
-	return !s.RevokedAt().IsZero() && !r.Identity.AuthTime.After(s.RevokedAt())
+func revokedSince(id *token.Identity, s otp.Standing) bool {
+	return !s.RevokedAt().IsZero() && !id.AuthTime.After(s.RevokedAt())
 }

@@ -56,7 +56,7 @@ type Proof struct {
 	// Own tells that no other request can use it: its one-time password came
 	// with this request, or this request spent the elevation.
 	Own bool
-	// AMR has the authentication methods (RFC 8176) of the proof, separated by commas.
+	// AMR has the authentication methods (RFC 8176) of the proof, as the app is told: separated by commas.
 	AMR string
 }
 

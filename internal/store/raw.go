@@ -14,7 +14,8 @@ type Raw struct {
 	// Text is its JSON form.
 	Text string
 	// Key is what the text must carry as its "key", so that the record of one subject
-	// is not taken for that of another; empty: nothing.
+	// is not taken for that of another. Empty: its storage finds records by key alone,
+	// as bbolt does.
 	Key string
 }
 
@@ -35,8 +36,8 @@ func (r Raw) Record() (*Record, error) {
 	return &decoded.Record, nil
 }
 
-// Load reads the record at key, an empty one if there is none. The caller may change it.
-func Load(ctx context.Context, s Storage, key Key) (*Record, error) {
+// ReadRecord reads the record at key, an empty one if there is none. The caller may change it.
+func ReadRecord(ctx context.Context, s Storage, key Key) (*Record, error) {
 	raw, err := s.Load(ctx, key)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// FuzzRaw: whatever a storage holds is a record, or corrupt; a record comes out as it
-// went in, and counts only where it says that it belongs.
+// FuzzRaw: whatever a storage holds is a record, or corrupt, with a key and without; a
+// record comes out as it went in.
 func FuzzRaw(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ``, `null`, `[]`, `{"counters":{"totp":{"wrong":3,"row":1}}}`, `{"counters":{"totp":null}}`, `{"factors":{"a":{"type":"totp","secret":"AA=="}}}`, `{"counters":`, `{"codes":{"account":{"mac":7}}}`, `{"revokedAt":1e99}`,

@@ -235,7 +235,7 @@ func (r *Record) NextExpiry(now Instant) Instant {
 }
 
 // eachEnd calls do with the end of everything that may end by itself, zero for what
-// does not.
+// does not: of all that Prune looks at.
 func (r *Record) eachEnd(do func(Instant)) {
 	do(r.RevokedUntil)
 	if r.FactorsAt != 0 {

@@ -51,6 +51,46 @@ func TestExpires(t *testing.T) {
 	}
 }
 
+// TestNextExpiry: until then, and no longer, Prune does the same.
+func TestNextExpiry(t *testing.T) {
+	end := start + 5
+	for name, record := range map[string]func() Record{
+		"code":       func() Record { return Record{Codes: map[string]Code{"totp": {Expires: end}}} },
+		"factor":     func() Record { return Record{Factors: map[string]Factor{"a": {Expires: end}}} },
+		"elevation":  func() Record { return Record{Elevations: map[string]Elevation{"a": {Expires: end}}} },
+		"session":    func() Record { return Record{Sessions: map[string]Session{"a": {Expires: end}}} },
+		"member":     func() Record { return Record{Members: map[string]Instant{"a": end}} },
+		"send":       func() Record { return Record{Sends: map[string]Instant{"a": end}} },
+		"revocation": func() Record { return Record{RevokedAt: start, RevokedUntil: end} },
+		"factors":    func() Record { return Record{FactorsAt: end.Add(-setupAge)} },
+		"lock":       func() Record { return Record{Counters: map[string]Counter{"totp": {LockedUntil: end}}} },
+	} {
+		pruned := func(now Instant) Record {
+			r := record()
+			r.Credentials = map[string][]byte{"pin": {}} // or it would go as a whole
+			if name == "lock" {
+				r.Credentials = nil
+			}
+			r.Prune(now)
+			return r
+		}
+		r := record()
+		if next, after := r.NextExpiry(start), r.NextExpiry(end); next != end || after != Never {
+			t.Errorf("%s: got %d and %d, want %d and never", name, next, after, end)
+		}
+		if diff := cmp.Diff(pruned(start), pruned(end-1), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s changed before: %s", name, diff)
+		}
+		if cmp.Equal(pruned(start), pruned(end), cmpopts.EquateEmpty()) {
+			t.Errorf("%s: nothing changed", name)
+		}
+	}
+	lasting := Record{Factors: map[string]Factor{"a": {}}, RevokedUntil: start}
+	if next := lasting.NextExpiry(start); next != Never {
+		t.Errorf("of what lasts: got %d", next)
+	}
+}
+
 // TestPrune: what expires at an instant is over at that instant (CVE-2024-7318).
 func TestPrune(t *testing.T) {
 	full := func() *Record {

@@ -46,7 +46,7 @@ func newCache(tokens int, now func() time.Time) *cache {
 	return &cache{otter.Must(&otter.Options[tokenHash, verdict]{
 		MaximumWeight: uint64(tokens),
 		Weigher:       func(_ tokenHash, v verdict) uint32 { return v.weight() },
-		Executor:      func(upkeep func()) { upkeep() }, // or every 16 reads would start a goroutine
+		Executor:      func(upkeep func()) { upkeep() }, // by who reads: else a goroutine every 16 reads
 		// That they end is checked with each use; this only frees the memory. Of what is
 		// over already, as a token within the clock skew is, too: zero is no end to otter.
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[tokenHash, verdict]) time.Duration {

@@ -178,4 +178,4 @@ func (t *teller) set(name, value string) {
 	t.h[name] = t.values[n : n+1 : n+1] // whoever adds a value to it writes over no other
 }
 
-func trimmable(s string) bool { return len(strings.TrimSpace(s)) < len(s) }
+func trimmable(s string) bool { return strings.TrimSpace(s) != s }

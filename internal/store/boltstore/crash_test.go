@@ -55,7 +55,7 @@ func TestKill(t *testing.T) {
 		answered := payUntilKilled(t, path, 10+7*round)
 
 		s := opened(t, path)
-		r, err := store.Load(t.Context(), s, crashKey)
+		r, err := store.ReadRecord(t.Context(), s, crashKey)
 		if err != nil {
 			t.Fatal(err)
 		}

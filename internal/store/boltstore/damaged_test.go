@@ -17,7 +17,7 @@ import (
 func TestDamagedWhileOpen(t *testing.T) {
 	ctx := context.Background()
 	first := map[string]func(*Store) error{
-		"a look":  func(s *Store) error { _, err := store.Load(ctx, s, storetest.NewKey()); return err },
+		"a look":  func(s *Store) error { _, err := store.ReadRecord(ctx, s, storetest.NewKey()); return err },
 		"a walk":  func(s *Store) error { return s.Walk(ctx, func(string) error { return nil }) },
 		"a write": func(s *Store) error { return wrongCode(s) },
 	}

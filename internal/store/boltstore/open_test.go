@@ -29,7 +29,7 @@ func attempt(now store.Instant) store.Attempt {
 func all(s *Store, key store.Key) map[string]error {
 	ctx := context.Background()
 	_, canary := s.Canary(ctx, storetest.Canary)
-	_, load := store.Load(ctx, s, key)
+	_, load := store.ReadRecord(ctx, s, key)
 	_, pay := s.Pay(ctx, key, attempt(now))
 	_, apply := s.Apply(ctx, key, store.Change{Now: now, Unlock: true})
 	replace := s.ReplaceCanary(ctx, storetest.Canary)
@@ -219,7 +219,7 @@ func TestCloseUnderWay(t *testing.T) {
 					mu.Lock()
 					paid++
 					mu.Unlock()
-					_, err = store.Load(t.Context(), s, key)
+					_, err = store.ReadRecord(t.Context(), s, key)
 				}
 				if err != nil {
 					if !errors.Is(err, ErrClosed) {
@@ -240,7 +240,7 @@ func TestCloseUnderWay(t *testing.T) {
 	}
 	wg.Wait()
 
-	r, err := store.Load(t.Context(), opened(t, path), key)
+	r, err := store.ReadRecord(t.Context(), opened(t, path), key)
 	if err != nil {
 		t.Fatal(err)
 	}

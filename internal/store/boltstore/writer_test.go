@@ -109,7 +109,7 @@ func TestReadBesideWrite(t *testing.T) {
 	<-held
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := store.Load(ctx, s, key)
+	r, err := store.ReadRecord(ctx, s, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestSweep(t *testing.T) {
 	if got := count(t, s); got != 2 {
 		t.Errorf("%d records are left, want the one that counts and the corrupt one", got)
 	}
-	r, err := store.Load(t.Context(), s, lasting)
+	r, err := store.ReadRecord(t.Context(), s, lasting)
 	if err != nil {
 		t.Fatal(err)
 	}

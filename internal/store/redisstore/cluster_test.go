@@ -150,7 +150,7 @@ func TestRedisClusterSlotOnItsWay(t *testing.T) {
 		made = 0
 	}
 	count()
-	if r, err := store.Load(t.Context(), s, newcomer); err != nil || r.Counters["totp"].Total != made {
+	if r, err := store.ReadRecord(t.Context(), s, newcomer); err != nil || r.Counters["totp"].Total != made {
 		t.Errorf("the step that waited was made %d times, %v; want %d", r.Counters["totp"].Total, err, made)
 	}
 	wantAll(t, s, newcomer, nil)
@@ -227,7 +227,7 @@ func TestRedisClusterMasterLosesItsData(t *testing.T) {
 	}
 	total := func(s *Store, key store.Key) int {
 		t.Helper()
-		r, err := store.Load(t.Context(), s, key)
+		r, err := store.ReadRecord(t.Context(), s, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -206,7 +206,7 @@ func TestRedisTooFewReplicas(t *testing.T) {
 			}
 			s := newTestStore(t, "", func(o *Options) { there(o); o.Replicas, o.Timeout = 1, 3*time.Second })
 			wantPlain(t, map[string]error{"Pay": wrong(s, key)})
-			r, err := store.Load(t.Context(), s, key)
+			r, err := store.ReadRecord(t.Context(), s, key)
 			if err != nil || r.Counters["totp"].Total != 2 {
 				t.Errorf("%d attempts are counted, %v; want 2", r.Counters["totp"].Total, err)
 			}
@@ -218,7 +218,7 @@ func TestRedisTooFewReplicas(t *testing.T) {
 			fresh := newTestStore(t, "", func(o *Options) { there(o); o.Replicas, o.Timeout = 1, 3*time.Second })
 			ask(t, fresh)
 			for _, s := range []*Store{s, fresh} {
-				if r, err = store.Load(t.Context(), s, key); err != nil || r.Counters["totp"].Total != 2 {
+				if r, err = store.ReadRecord(t.Context(), s, key); err != nil || r.Counters["totp"].Total != 2 {
 					t.Errorf("%d attempts are counted, %v; want 2 still", r.Counters["totp"].Total, err)
 				}
 			}

@@ -33,7 +33,7 @@ func pay(s *Store, key store.Key) (*store.Payment, error) {
 // all makes one of each operation.
 func all(s *Store, key store.Key) map[string]error {
 	ctx := context.Background()
-	_, load := store.Load(ctx, s, key)
+	_, load := store.ReadRecord(ctx, s, key)
 	_, apply := s.Apply(ctx, key, store.Change{Now: now, Unlock: true})
 	return map[string]error{"Load": load, "Pay": wrong(s, key), "Apply": apply}
 }
@@ -131,7 +131,7 @@ func TestServerRestarts(t *testing.T) {
 	server.Restart()
 
 	heal(t, s, key)
-	r, err := store.Load(t.Context(), s, key)
+	r, err := store.ReadRecord(t.Context(), s, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func heal(t *testing.T, s *Store, key store.Key) {
 	for ctx := t.Context(); ; {
 		_, err := s.Canary(ctx, storetest.Canary)
 		if err == nil {
-			_, err = store.Load(ctx, s, key)
+			_, err = store.ReadRecord(ctx, s, key)
 		}
 		if err == nil {
 			return
@@ -201,7 +201,7 @@ func TestTimeout(t *testing.T) {
 func wantLoad(t *testing.T, s *Store, key store.Key) {
 	t.Helper()
 	for range 50 {
-		if _, err := store.Load(t.Context(), s, key); err != nil {
+		if _, err := store.ReadRecord(t.Context(), s, key); err != nil {
 			t.Errorf("Load: %v", err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestStepIsSentOnce(t *testing.T) {
 	if err := wrong(s, key); err == nil {
 		t.Error("no error although the answer was lost")
 	}
-	r, err := store.Load(t.Context(), behind, key)
+	r, err := store.ReadRecord(t.Context(), behind, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestServerRefusesToWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantPlain(t, map[string]error{"Pay": wrong(s, key)})
-			r, err := store.Load(t.Context(), s, key)
+			r, err := store.ReadRecord(t.Context(), s, key)
 			if err != nil {
 				t.Fatal(err)
 			}

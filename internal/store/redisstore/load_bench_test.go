@@ -45,7 +45,7 @@ func BenchmarkLoad(b *testing.B) {
 			for range callers {
 				wg.Go(func() {
 					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-						if r, err := store.Load(b.Context(), s, keys[n%int64(len(keys))]); err != nil || len(r.Elevations) != 1 {
+						if r, err := store.ReadRecord(b.Context(), s, keys[n%int64(len(keys))]); err != nil || len(r.Elevations) != 1 {
 							b.Errorf("%+v, %v", r, err)
 							return
 						}

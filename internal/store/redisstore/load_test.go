@@ -20,7 +20,7 @@ func TestLoadGetsNoOtherAnswer(t *testing.T) {
 	key := storetest.NewKey()
 	wantAll(t, s, key, nil)
 	s.reads.master.AddHook(swapper{})
-	if r, err := store.Load(t.Context(), s, key); !errors.Is(err, errMixedUp) {
+	if r, err := store.ReadRecord(t.Context(), s, key); !errors.Is(err, errMixedUp) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -48,7 +48,7 @@ func TestLoadTellsNoneFromEmpty(t *testing.T) {
 	addr := redistest.Start(t)
 	s := opened(t, addr)
 	key := storetest.NewKey()
-	if r, err := store.Load(t.Context(), s, key); err != nil || len(r.Counters) > 0 {
+	if r, err := store.ReadRecord(t.Context(), s, key); err != nil || len(r.Counters) > 0 {
 		t.Errorf("none: %+v, %v", r, err)
 	}
 	if err := direct(t, addr).Set(t.Context(), s.recordKey(key.Subject), "", 0).Err(); err != nil {

@@ -126,7 +126,7 @@ func (f *traffic) stop(t *testing.T) {
 	f.wg.Wait()
 	for _, l := range f.lanes {
 		for _, s := range f.stores {
-			r, err := store.Load(t.Context(), s, l.key)
+			r, err := store.ReadRecord(t.Context(), s, l.key)
 			if err != nil {
 				t.Errorf("Load of %s: %v", l.key.Subject, err)
 				continue
@@ -181,7 +181,7 @@ func (l *lane) count(ctx context.Context, s *Store) {
 // read reads, and never finds something else than the record.
 func (l *lane) read(ctx context.Context, stores []*Store) {
 	for n := 0; breathe(ctx); n++ {
-		_, err := store.Load(context.WithoutCancel(ctx), stores[n%len(stores)], l.key)
+		_, err := store.ReadRecord(context.WithoutCancel(ctx), stores[n%len(stores)], l.key)
 		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrCanary) {
 			l.fault(err.Error())
 		}

@@ -35,7 +35,7 @@ func TestTripsAreShared(t *testing.T) {
 
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		if _, err := store.Load(t.Context(), s, key); err != nil {
+		if _, err := store.ReadRecord(t.Context(), s, key); err != nil {
 			t.Error(err)
 		}
 	})
@@ -95,7 +95,7 @@ func TestTripsAreShared(t *testing.T) {
 	if len(seen) != callers {
 		t.Errorf("%d different answers, want %d", len(seen), callers)
 	}
-	r, err := store.Load(t.Context(), s, key)
+	r, err := store.ReadRecord(t.Context(), s, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestTripBesideOneThatHangs(t *testing.T) {
 	s.servers.master.AddHook(hanging)
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		if _, err := store.Load(t.Context(), s, key); err != nil {
+		if _, err := store.ReadRecord(t.Context(), s, key); err != nil {
 			t.Error(err)
 		}
 	})

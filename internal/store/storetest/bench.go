@@ -20,7 +20,7 @@ func Bench(b *testing.B, s store.Storage) {
 		name string
 		do   func(store.Key) error
 	}{
-		{"Load", func(k store.Key) error { _, err := store.Load(ctx, s, k); return err }},
+		{"Load", func(k store.Key) error { _, err := store.ReadRecord(ctx, s, k); return err }},
 		{"Pay", func(k store.Key) error {
 			a := store.Attempt{Tries: []string{"device-totp", "account"}, Group: []string{"account", "login", "device-totp", "totp"}, Limits: limits, Now: Start}
 			_, err := s.Pay(ctx, k, a)

@@ -66,7 +66,7 @@ func testCanary(t *testing.T, open func(t *testing.T) store.Storage) {
 		if diff := cmp.Diff(anew, got); err != nil || diff != "" {
 			t.Errorf("%v, (-want +got)\n%s", err, diff)
 		}
-		if _, err := store.Load(t.Context(), s, NewKey()); err != nil {
+		if _, err := store.ReadRecord(t.Context(), s, NewKey()); err != nil {
 			t.Errorf("Load after it: %v", err)
 		}
 	})
@@ -82,7 +82,7 @@ func testCanary(t *testing.T, open func(t *testing.T) store.Storage) {
 
 func wantErrCanary(t *testing.T, s store.Storage, key store.Key) {
 	t.Helper()
-	_, load := store.Load(t.Context(), s, key)
+	_, load := store.ReadRecord(t.Context(), s, key)
 	_, pay := s.Pay(t.Context(), key, wrong(Start))
 	_, apply := s.Apply(t.Context(), key, store.Change{Now: Start, Unlock: true})
 	for name, err := range map[string]error{"Load": load, "Pay": pay, "Apply": apply} {
@@ -101,7 +101,7 @@ func testCorrupt(t *testing.T, s store.Storage) {
 	spoilt, whole := NewKey(), NewKey()
 	c.Corrupt(t, spoilt)
 	for range 2 { // a failed step does not heal it, either
-		_, load := store.Load(t.Context(), s, spoilt)
+		_, load := store.ReadRecord(t.Context(), s, spoilt)
 		_, pay := s.Pay(t.Context(), spoilt, wrong(Start))
 		_, apply := s.Apply(t.Context(), spoilt, store.Change{Now: Start, Unlock: true})
 		for name, err := range map[string]error{"Load": load, "Pay": pay, "Apply": apply} {
@@ -123,7 +123,7 @@ func testContext(t *testing.T, s store.Storage) {
 	defer cancel()
 	for _, ctx := range []context.Context{cancelled, late} {
 		key := NewKey()
-		_, load := store.Load(ctx, s, key)
+		_, load := store.ReadRecord(ctx, s, key)
 		_, pay := s.Pay(ctx, key, wrong(Start))
 		_, apply := s.Apply(ctx, key, store.Change{Now: Start, Unlock: true})
 		_, canary := s.Canary(ctx, Canary)
@@ -133,7 +133,7 @@ func testContext(t *testing.T, s store.Storage) {
 			}
 		}
 	}
-	if _, err := store.Load(t.Context(), s, NewKey()); err != nil {
+	if _, err := store.ReadRecord(t.Context(), s, NewKey()); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

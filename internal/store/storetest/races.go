@@ -109,7 +109,7 @@ func testMixedAttempts(t *testing.T, s store.Storage) {
 			}
 		}
 	})
-	r, err := store.Load(t.Context(), s, key)
+	r, err := store.ReadRecord(t.Context(), s, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (p *pair) do(step any) any {
 // checkLoad compares what is stored. A record that may be forgotten is.
 func (p *pair) checkLoad(now store.Instant) {
 	p.t.Helper()
-	got, err := store.Load(context.Background(), p.storage, p.key)
+	got, err := store.ReadRecord(context.Background(), p.storage, p.key)
 	if err != nil {
 		p.t.Fatalf("Load: %v", err)
 	}
