@@ -11,9 +11,13 @@ import (
 
 const docsIntroduction = `# Benchmarks
 
-What the gate costs: Caddy with this plugin beside a bare Caddy, which is sent the same requests, bearer tokens included. ` + "`make bench`" + ` measures it anew and writes this page.
+What the gate costs: Caddy with this plugin beside a bare Caddy, which is sent the same requests, bearer tokens included. ` + "`make bench`" + ` measures it anew and writes this page; ` + "`go run ./internal/bench -h`" + ` names its parts, and how to run one.
 
-Designs take turns in each round, and a share is that of the same round; what the tables have is the median of all rounds. All of it runs on one machine: the load generator, Caddy, the app and Redis share its processors. The app answers at once, so that whatever Caddy does shows as much as it ever will. Requests a second say little about another machine, shares say more. A target that is missed is marked as such.
+Designs take turns in each round, and a share is that of the same round; what the tables have is the median of all rounds, so that shares are not quotients of the rates beside them. Requests a second say little about another machine, shares say more. Bare Caddy varies by a tenth from round to round: differences below 0.04 mean nothing.
+
+All of it runs on one machine: the load generator, Caddy, the app and Redis share its processors. The app answers at once; beside one that takes its time, a gate costs a smaller share. What of this Caddy itself spends, [its profile](#where-caddys-time-goes) tells.
+
+The targets are our own. What was missed is marked as such; [the README](../README.md#how-fast-and-why) says why.
 
 `
 

@@ -23,10 +23,10 @@ func (l *lines) add(name string, x int, share float64) {
 func (g growth) plot() report.Plot {
 	p := report.Plot{Title: "Requests a second, as a share of bare Caddy's"}
 	if g.sessions != nil {
-		p.Panels = append(p.Panels, report.Panel{Title: "One node, many sessions", Label: "sessions, in random order", Log: true, Lines: g.sessions})
+		p.Panels = append(p.Panels, report.Panel{Title: "One node, many sessions", Label: "sessions in random order, on a logarithmic scale", Log: true, Lines: g.sessions})
 	}
 	if g.nodes != nil {
-		p.Panels = append(p.Panels, report.Panel{Title: "Many nodes on one Redis", Label: "nodes", Lines: g.nodes})
+		p.Panels = append(p.Panels, report.Panel{Title: "Many nodes on one Redis", Label: "nodes, all on one machine", Lines: g.nodes})
 	}
 	return p
 }

@@ -10,12 +10,14 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // describeMachine says what was measured on, and with what. What cannot be told is
 // "unknown".
 func describeMachine(ctx context.Context, l *lab) []string {
 	return []string{
+		time.Now().Format("2 January 2006"),
 		fmt.Sprintf("%s, %d processors, %s of memory, Linux %s", inFile("/proc/cpuinfo", `model name\s*: (.*)`), runtime.NumCPU(),
 			gib(inFile("/proc/meminfo", `MemTotal:\s*(\d+) kB`)), inFile("/proc/sys/kernel/osrelease", `(.*)`)),
 		fmt.Sprintf("%s, Caddy %s, redis-server %s, wrk %s", strings.Replace(runtime.Version(), "go", "Go ", 1),

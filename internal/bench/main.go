@@ -28,6 +28,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -111,6 +112,9 @@ func parse(args []string, out io.Writer) (opts options, err error) {
 	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err == nil && !slices.ContainsFunc(measurements, func(m measurement) bool { return opts.only.MatchString(m.name) }) {
+		err = fmt.Errorf("no measurement is named like %q", opts.only)
 	}
 	if err == nil && opts.quick && opts.write {
 		err = errors.New("-quick measures nothing that is worth to be written")

@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "10ms"}, {"-only", "("}, {"-quick", "-write"}, {"hot"}, {"-fast"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-duration", "10ms"}, {"-only", "("}, {"-only", "cold"}, {"-quick", "-write"}, {"hot"}, {"-fast"}} {
 		if opts, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v: %+v", args, opts)
 		}
