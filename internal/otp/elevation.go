@@ -103,7 +103,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 	if who.Standing != nil {
 		return *who.Standing, nil
 	}
-	known, holds := s.memory.get(who.memoryKey(), s.vault.place.Load(), store.At(s.now()))
+	known, holds := s.memory.get(who.memoryKey(), s.vault.place.Load(), s.now())
 	if holds {
 		known.Remembered = true
 		return known, nil
@@ -124,7 +124,7 @@ func (s *Service) Recall(ctx context.Context, who Caller) (Standing, error) {
 		return Standing{}, err
 	}
 	g := answer.(Standing)
-	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), store.At(s.now())) {
+	if !asked && !s.memory.holds(g.seen, s.vault.place.Load(), s.now()) {
 		return s.readStanding(ctx, o, who.Session, known) // it came late
 	}
 	g.Remembered = !asked
@@ -147,7 +147,7 @@ func (s *Service) look(o owner) sighting {
 	if p == nil {
 		return sighting{}
 	}
-	return s.memory.look(p, o.in(p).Subject, store.At(s.now()))
+	return s.memory.look(p, o.in(p).Subject, s.now())
 }
 
 // Watch has the service hear of revocations until ctx ends, which lets it

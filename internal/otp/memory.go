@@ -28,6 +28,7 @@ const knownFor = time.Minute
 // overtook, while it was read or before it was put, never counts.
 type memory struct {
 	standings *otter.Cache[memoryKey, Standing]
+	start     time.Time
 
 	listening atomic.Bool
 	missed    atomic.Uint64 // grows whenever news may have been missed
@@ -50,7 +51,7 @@ func (r SessionRef) memoryKey() memoryKey { return memoryKey{Subject{ID: r.key},
 
 // sighting tells when something was read, and in which state of the news.
 type sighting struct {
-	at    store.Instant
+	at    moment
 	place *place // nil: none that could be remembered
 	slot  uint32
 	news  uint64
@@ -74,8 +75,8 @@ func (r reading) serves(text uint64, now store.Instant) bool {
 func (m *memory) hash(raw store.Raw) uint64 { return maphash.Comparable(m.seed, raw) }
 
 // newMemory remembers so many standings. A large session counts as several.
-func newMemory(standings int) *memory {
-	return &memory{seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, Standing]{
+func newMemory(standings int, now time.Time) *memory {
+	return &memory{start: now, seed: maphash.MakeSeed(), standings: otter.Must(&otter.Options[memoryKey, Standing]{
 		MaximumWeight: uint64(standings),
 		Weigher:       func(_ memoryKey, s Standing) uint32 { return s.weight() },
 		Executor:      func(upkeep func()) { upkeep() }, // by who reads: else a goroutine every 16 reads
@@ -93,8 +94,8 @@ func newMemory(standings int) *memory {
 func (m *memory) close() { m.standings.StopAllGoroutines() }
 
 // look is to be taken before a record is read.
-func (m *memory) look(p *place, record string, now store.Instant) sighting {
-	s := sighting{at: now, place: p, slot: m.slot(record)}
+func (m *memory) look(p *place, record string, now time.Time) sighting {
+	s := sighting{at: momentOf(now, m.start), place: p, slot: m.slot(record)}
 	s.news = m.news(s.slot)
 	return s
 }
@@ -110,15 +111,15 @@ func (m *memory) news(slot uint32) uint64 {
 
 // get returns what is known of a session whose record lies at p, and
 // whether that is remembered.
-func (m *memory) get(key memoryKey, p *place, now store.Instant) (Standing, bool) {
+func (m *memory) get(key memoryKey, p *place, now time.Time) (Standing, bool) {
 	s, found := m.standings.GetIfPresent(key)
 	return s, found && m.holds(s.seen, p, now)
 }
 
 // holds tells whether what was seen may still be remembered. A clock that was set back
 // makes nothing last longer.
-func (m *memory) holds(s sighting, p *place, now store.Instant) bool {
-	return m.counts(s, p) && s.at <= now && now < s.at.Add(remembered)
+func (m *memory) holds(s sighting, p *place, now time.Time) bool {
+	return m.counts(s, p) && momentOf(now, m.start).isWithin(remembered, s.at)
 }
 
 // counts tells whether what was seen may still be so.

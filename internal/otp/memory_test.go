@@ -35,7 +35,7 @@ func (n *node) pass(who Caller) {
 
 // inMemory returns what is remembered of the caller's session.
 func (n *node) inMemory(who Caller) (Standing, bool) {
-	return n.Service.memory.get(who.memoryKey(), n.vault.place.Load(), store.At(n.clock.now()))
+	return n.Service.memory.get(who.memoryKey(), n.vault.place.Load(), n.clock.now())
 }
 
 // wantRemembered tells whether the caller's elevation is remembered.
@@ -189,12 +189,12 @@ func TestMemoryIsBounded(t *testing.T) {
 		"of browsers, with much data": {&Session{Data: make([]byte, 1<<10)}, 50},
 		"of browsers, with too much":  {&Session{Data: make([]byte, 100<<10)}, 0},
 	} {
-		m := newMemory(100)
+		m := newMemory(100, start)
 		m.Listening(true)
 		p := new(place)
 		for i := range 10_000 {
 			subject := fmt.Sprint(i)
-			m.put(memoryKey{subject: Subject{ID: subject}}, Standing{session: tc.session, seen: m.look(p, subject, store.At(start))})
+			m.put(memoryKey{subject: Subject{ID: subject}}, Standing{session: tc.session, seen: m.look(p, subject, start)})
 		}
 		m.standings.CleanUp()
 		if n := m.standings.EstimatedSize(); n > tc.want || n < tc.want*9/10 {

@@ -84,7 +84,7 @@ type Parts struct {
 func New(config Config, p Parts) *Service {
 	s := &Service{
 		config: config, vault: p.Vault, ring: p.Ring, credentials: p.Credentials, notifier: p.Notifier,
-		now: p.Now, audit: p.Audit, logger: p.Logger, memory: newMemory(config.Remembered),
+		now: p.Now, audit: p.Audit, logger: p.Logger, memory: newMemory(config.Remembered, p.Now()),
 	}
 	s.streams = &streams{now: s.now, judge: s.judgeStreams}
 	s.standIn = s.ring.Seal([]byte(newSecret()), standInContext)

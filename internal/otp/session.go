@@ -183,9 +183,9 @@ func providerSession(issuer, sid string) Subject {
 // Session returns a browser session. Its use is written, at most once a minute.
 // The error is [ErrNoSession] or [ErrUnavailable].
 func (s *Service) Session(ctx context.Context, ref SessionRef) (*Session, error) {
-	now := store.At(s.now())
+	now := s.now()
 	remembered, found := s.memory.get(ref.memoryKey(), s.vault.place.Load(), now)
-	if found && now < remembered.session.expires {
+	if found && store.At(now) < remembered.session.expires {
 		session := *remembered.session
 		session.Standing = remembered
 		session.Standing.Remembered = true

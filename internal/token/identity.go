@@ -141,11 +141,14 @@ func readIdentity(c claims, text []byte, i *Issuer, audience []string, now time.
 	return id, nil
 }
 
+// maxCompact is the size of the claims, in bytes, up to which an identity is compact.
+const maxCompact = 4 << 10
+
 // compact leaves one text of an identity's strings and one array of its lists: the
 // garbage collector looks at all objects of all remembered tokens, time and again.
 func (i *Identity) compact() {
-	if len(i.RawClaims) > maxSize {
-		return // an answer to introspection: long to search, and rare
+	if len(i.RawClaims) > maxCompact {
+		return // rare, and long to search where there are many to be found
 	}
 	text := i.RawClaims + i.Session + i.Groups
 	lists := slices.Concat(i.Audience, i.Scopes, i.AMR)

@@ -90,7 +90,7 @@ func TestCompact(t *testing.T) {
 		"empty lists": func() *Identity {
 			return &Identity{Audience: []string{}, Scopes: []string{}, AMR: []string{"otp"}, RawClaims: `{"amr":["otp"]}`}
 		},
-		"large": func() *Identity { return &Identity{Subject: "alice", RawClaims: strings.Repeat(" ", maxSize+1)} },
+		"large": func() *Identity { return &Identity{Subject: "alice", RawClaims: strings.Repeat(" ", maxCompact+1)} },
 	} {
 		got := identity()
 		got.compact()
