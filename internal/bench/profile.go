@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,60 +60,61 @@ func measureProfile(ctx context.Context, l *lab) (*report.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	many := l.many(100_000)
-	people, err := l.elevateOn(ctx, many, redis, bbolt)
+	t := &report.Table{
+		Title:   "Where Caddy's time goes",
+		Notes:   []string{"Processor time of the Caddy process alone, in µs a request, by its own profile: a sample counts for the innermost function that belongs to a part. All columns but those of many sessions are of one."},
+		Columns: []string{"part"},
+	}
+	var columns []map[string]time.Duration
+	add := func(name string, d *design, what load.Load, expect expectation) error {
+		l.say(" %s", name)
+		spent, err := l.profile(ctx, d, what, expect)
+		t.Columns, columns = append(t.Columns, name), append(columns, spent)
+		return err
+	}
+
+	one, err := l.elevateOn(ctx, 1, redis, bbolt)
 	if err != nil {
 		return nil, err
 	}
-	hot, err := l.requests(people[:1], "")
+	hot, err := l.requests(one, "")
 	if err != nil {
 		return nil, err
 	}
-	all, err := l.requests(people, "")
+	for _, d := range []*design{bare, fields, redis, bbolt} {
+		if err := add(d.name, d, load.Load{Requests: hot}, allPass); err != nil {
+			return nil, err
+		}
+	}
+	guesses, err := l.requests(one, users.VerifyBody(wrongCode))
 	if err != nil {
 		return nil, err
 	}
-	guesses, err := l.requests(people[:1], users.VerifyBody(wrongCode))
+	if err := add("wrong code, Redis", redis, load.Load{Requests: guesses, Method: http.MethodPost, Path: users.VerifyPath}, nearlyAllRefused); err != nil {
+		return nil, err
+	}
+	many, err := l.elevateOn(ctx, l.many(100_000), redis, bbolt)
+	if err != nil {
+		return nil, err
+	}
+	requests, err := l.requests(many, "")
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range []*design{redis, bbolt} {
-		if err := l.visit(ctx, d, people); err != nil {
+		if err := l.visit(ctx, d, many); err != nil {
+			return nil, err
+		}
+		if err := add(d.name+", "+report.Thousands(len(many))+" sessions", d, load.Load{Requests: requests}, allPass); err != nil {
 			return nil, err
 		}
 	}
-	t := &report.Table{
-		Title:   "Where Caddy's time goes",
-		Notes:   []string{"Processor time of the Caddy process alone, in µs a request, by its own profile: a sample counts for the innermost function that belongs to a part. The first three columns are of one session."},
-		Columns: []string{"part"},
+
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
 	}
-	var columns []map[string]time.Duration
-	for _, c := range []struct {
-		name   string
-		design *design
-		load   load.Load
-		expect expectation
-	}{
-		{"bare Caddy", bare, load.Load{Requests: hot}, allPass},
-		{"bare, with identity headers", fields, load.Load{Requests: hot}, allPass},
-		{"gate, Redis", redis, load.Load{Requests: hot}, allPass},
-		{"gate, Redis, " + report.Thousands(many) + " sessions", redis, load.Load{Requests: all}, allPass},
-		{"gate, bbolt, " + report.Thousands(many) + " sessions", bbolt, load.Load{Requests: all}, allPass},
-		{"wrong code, Redis", redis, load.Load{Requests: guesses, Method: http.MethodPost, Path: users.VerifyPath}, nearlyAllRefused},
-	} {
-		l.say(" %s", c.name)
-		spent, err := l.profile(ctx, c.design, c.load, c.expect)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		t.Columns = append(t.Columns, c.name)
-		columns = append(columns, spent)
-	}
-	names := []string{noPart}
-	for i := range slices.Backward(parts) {
-		names = slices.Insert(names, 0, parts[i].name)
-	}
-	for _, name := range append(names, "all") {
+	for _, name := range append(names, noPart, "all") {
 		row := []string{name}
 		for _, spent := range columns {
 			row = append(row, fmt.Sprintf("%.0f", float64(spent[name].Nanoseconds())/1000))
