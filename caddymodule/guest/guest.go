@@ -41,6 +41,7 @@ type (
 	Canary       = store.Canary
 	Key          = store.Key
 	Record       = store.Record
+	Raw          = store.Raw
 	Attempt      = store.Attempt
 	Payment      = store.Payment
 	Change       = store.Change

@@ -11,7 +11,7 @@ import (
 type Raw struct {
 	// Found tells that there is one.
 	Found bool
-	// Text is its JSON form.
+	// Text is its JSON form, as [encoding/json] writes it.
 	Text string
 	// Key is what the text must carry as its "key", so that the record of one subject
 	// is not taken for that of another. Empty: its storage finds records by key alone,
