@@ -11,6 +11,8 @@
 --  * Numbers are doubles, which cjson writes with 14 digits: enough for
 --    milliseconds until the year 5138.
 --  * JSON's null is a value of its own, and true in a condition: decode drops it.
+--  * A string has any bytes: what is no UTF-8 is refused by Go alone, when the step was
+--    made.
 --  * An empty array and an empty object are the same: records have objects only.
 --  * < on strings follows the server's locale: less compares bytes, as Go does.
 
