@@ -13,11 +13,7 @@ import (
 // up in the storage, since nothing is remembered that refuses somebody, and answered
 // with a challenge; the app is spared. Bare Caddy lets them through.
 func measureChallenge(ctx context.Context, l *lab) (*report.Table, error) {
-	bare, err := l.bare(ctx, 1)
-	if err != nil {
-		return nil, err
-	}
-	redis, bbolt, err := l.gates(ctx)
+	bare, redis, bbolt, err := l.bareAndGates(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -125,6 +125,15 @@ func (l *lab) stripping(ctx context.Context, s *storage) (*design, error) {
 	return d, nil
 }
 
+// bareAndGates are what most measurements compare.
+func (l *lab) bareAndGates(ctx context.Context) (bare, onRedis, onBbolt *design, err error) {
+	if bare, err = l.bare(ctx, 1); err != nil {
+		return nil, nil, nil, err
+	}
+	onRedis, onBbolt, err = l.gates(ctx)
+	return bare, onRedis, onBbolt, err
+}
+
 // gates are one node with the plugin for each storage, which most measurements share:
 // users need not enrol for each anew.
 func (l *lab) gates(ctx context.Context) (onRedis, onBbolt *design, err error) {

@@ -114,6 +114,20 @@ func (l *lab) awaitKeys(ctx context.Context, n *node) error {
 	})
 }
 
+// pprof returns one of the profiles that Caddy's admin API has.
+func (n *node) pprof(ctx context.Context, profile string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.admin+"/debug/pprof/"+profile, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
+}
+
 var heapAlloc = regexp.MustCompile(`\n# HeapAlloc = (\d+)`)
 
 // liveHeap returns how many bytes of memory are in use after a garbage collection.
@@ -121,17 +135,8 @@ func (n *node) liveHeap(ctx context.Context) (int64, error) {
 	const twice = 2 // what a pool holds survives one collection
 	var text []byte
 	for range twice {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.admin+"/debug/pprof/heap?gc=1&debug=1", nil)
-		if err != nil {
-			return 0, err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return 0, err
-		}
-		text, err = io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
+		var err error
+		if text, err = n.pprof(ctx, "heap?gc=1&debug=1"); err != nil {
 			return 0, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,15 +47,11 @@ const noPart = "the rest: scheduling, polling"
 // measureProfile shows where the time of Caddy goes, in what the other measurements
 // send.
 func measureProfile(ctx context.Context, l *lab) (*report.Table, error) {
-	bare, err := l.bare(ctx, 1)
+	bare, redis, bbolt, err := l.bareAndGates(ctx)
 	if err != nil {
 		return nil, err
 	}
 	fields, err := l.fields(ctx)
-	if err != nil {
-		return nil, err
-	}
-	redis, bbolt, err := l.gates(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -157,24 +152,15 @@ func (l *lab) profile(ctx context.Context, d *design, what load.Load, expect exp
 // traces returns the stacks that a node was seen in, as `go tool pprof -traces` prints
 // them.
 func (n *node) traces(ctx context.Context, span time.Duration) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", n.admin, int(span.Seconds())), nil)
+	profile, err := n.pprof(ctx, fmt.Sprintf("profile?seconds=%d", int(span.Seconds())))
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
+	path := filepath.Join(n.again.Dir, "cpu.pprof")
+	if err := os.WriteFile(path, profile, 0o600); err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	f, err := os.Create(filepath.Join(n.again.Dir, "cpu.pprof"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if _, err := io.Copy(f, resp.Body); err != nil {
-		return nil, err
-	}
-	return process.Run(ctx, "go", "tool", "pprof", "-traces", f.Name())
+	return process.Run(ctx, "go", "tool", "pprof", "-traces", path)
 }
 
 // parseTraces adds the samples up by part.

@@ -19,11 +19,7 @@ var sessionTargets = map[int]report.Target{
 // What it knows of an elevation it forgets after 5 s: with many sessions most requests
 // find it forgotten, and the storage is read.
 func measureSessions(ctx context.Context, l *lab) (*report.Table, error) {
-	bare, err := l.bare(ctx, 1)
-	if err != nil {
-		return nil, err
-	}
-	redis, bbolt, err := l.gates(ctx)
+	bare, redis, bbolt, err := l.bareAndGates(ctx)
 	if err != nil {
 		return nil, err
 	}
